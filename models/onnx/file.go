@@ -1,0 +1,162 @@
+package onnx
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+)
+
+// Read reads a model from r, which holds an ONNX file. Tensors in other files stay
+// references, see [Model.LoadExternal].
+func Read(r io.Reader) (*Model, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxMessage+1))
+	if err != nil {
+		return nil, fmt.Errorf("onnx: read: %w", err)
+	}
+	if len(data) > maxMessage {
+		return nil, fmt.Errorf("onnx: more than 2 GiB, the limit of an ONNX file")
+	}
+	return Unmarshal(data)
+}
+
+// ReadFile reads a model and the data files beside it into memory.
+func ReadFile(path string) (*Model, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("onnx: %w", err)
+	}
+	if info.IsDir() {
+		return nil, fmt.Errorf("onnx: %s is a folder, want an ONNX file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("onnx: %w", err)
+	}
+	defer f.Close()
+	if info.Size() > maxMessage {
+		return nil, fmt.Errorf("onnx: %s has %d bytes, more than the 2 GiB of an ONNX file", path, info.Size())
+	}
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, fmt.Errorf("onnx: read %s: %w", path, err)
+	}
+	m, err := Unmarshal(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w (file %s)", err, path)
+	}
+	if err := m.LoadExternal(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("%w (file %s)", err, path)
+	}
+	return m, nil
+}
+
+// WriteFile writes a model. Either the whole file appears under its name or
+// nothing changes. A model over 2 GiB keeps its large tensors in a second file,
+// path + ".data", which is then in place before the first.
+func WriteFile(path string, m *Model) error {
+	return WriteFileLimit(path, m, maxMessage)
+}
+
+const (
+	detachSize  = 1024 // tensors smaller than this stay in the model file
+	detachAlign = 4096 // so that a runtime can map the data file
+)
+
+// WriteFileLimit is WriteFile with another limit, in bytes, above which the large
+// tensors go to the second file. A limit of 0 always makes one if there is a
+// tensor of 1 KiB or more.
+func WriteFileLimit(path string, m *Model, limit int64) error {
+	var detached []*Tensor
+	regions := map[*Tensor]region{}
+	size, _ := encodeTo(nil, m, nil)
+	if size > limit {
+		var offset int64
+		err := m.tensors(func(t *Tensor) error {
+			if t.Location == External {
+				return t.wrap(errExternal)
+			}
+			n, err := t.byteSize()
+			if _, done := regions[t]; done || err != nil || n < detachSize {
+				return nil
+			}
+			if err := t.storage(); err != nil {
+				return t.wrap(err)
+			}
+			offset = (offset + detachAlign - 1) / detachAlign * detachAlign
+			regions[t] = region{filepath.Base(path) + ".data", offset, n}
+			detached = append(detached, t)
+			offset += n
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if size, _ = encodeTo(nil, m, regions); size > maxMessage {
+			return fmt.Errorf("onnx: write %s: %d bytes without tensor data, more than 2 GiB", path, size)
+		}
+	}
+	if len(detached) > 0 {
+		err := writeAtomic(path+".data", func(w io.Writer) error { return writeData(w, detached, regions) })
+		if err != nil {
+			return err
+		}
+	}
+	return writeAtomic(path, func(w io.Writer) error {
+		_, err := encodeTo(w, m, regions)
+		return err
+	})
+}
+
+func writeData(w io.Writer, tensors []*Tensor, regions map[*Tensor]region) error {
+	var offset int64
+	zeros := make([]byte, detachAlign)
+	for _, t := range tensors {
+		r := regions[t]
+		if _, err := w.Write(zeros[:r.offset-offset]); err != nil {
+			return err
+		}
+		b, err := t.Bytes()
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+		offset = r.offset + r.length
+	}
+	return nil
+}
+
+// writeAtomic writes a temporary file beside path and gives it its name when all
+// of it is on the disk.
+func writeAtomic(path string, write func(io.Writer) error) (err error) {
+	temp := fmt.Sprintf("%s.%08x.tmp", path, rand.Uint32())
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return fmt.Errorf("onnx: write %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(temp)
+			err = fmt.Errorf("onnx: write %s: %w", path, err)
+		}
+	}()
+	w := bufio.NewWriterSize(f, 1<<16)
+	if err = write(w); err != nil {
+		return err
+	}
+	if err = w.Flush(); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
+}
