@@ -1,0 +1,207 @@
+package augment
+
+import (
+	"fmt"
+	"math"
+	"sync"
+)
+
+// Filter is an interpolation kernel of [Resize].
+type Filter int
+
+const (
+	Bilinear Filter = iota // triangle, support 1
+	Bicubic                // Keys' cubic with a = -0.5, support 2
+)
+
+var filterNames = [...]string{Bilinear: "bilinear", Bicubic: "bicubic"}
+
+// String returns "bilinear" or "bicubic".
+func (f Filter) String() string {
+	if f < 0 || int(f) >= len(filterNames) {
+		return fmt.Sprintf("Filter(%d)", int(f))
+	}
+	return filterNames[f]
+}
+
+// ParseFilter is the inverse of [Filter.String].
+func ParseFilter(s string) (Filter, error) {
+	for f, name := range filterNames {
+		if s == name {
+			return Filter(f), nil
+		}
+	}
+	return 0, fmt.Errorf("augment: interpolation %q: want bilinear or bicubic", s)
+}
+
+func (f Filter) support() float64 {
+	if f == Bicubic {
+		return 2
+	}
+	return 1
+}
+
+func (f Filter) at(x float64) float64 {
+	x = math.Abs(x)
+	if f == Bilinear {
+		return max(0, 1-x)
+	}
+	const a = -0.5
+	switch {
+	case x < 1:
+		return ((a+2)*x-(a+3))*x*x + 1
+	case x < 2:
+		return (((x-5)*x+8)*x - 4) * a
+	}
+	return 0
+}
+
+// Resize returns m scaled to w x h pixels exactly as Pillow's Image.resize: the kernel widens when
+// shrinking (antialias), weights are 22-bit fixed point, the horizontal pass comes first, and each
+// pass rounds and clips to 8 bits. The result never shares memory with m.
+func Resize(m *Image, w, h int, f Filter) *Image {
+	return ResizeBox(m, 0, 0, m.W, m.H, w, h, f)
+}
+
+// ResizeBox crops m to [x0,x1) x [y0,y1) and resizes that, as torchvision's resized_crop: pixels
+// outside the box have no influence. The box must lie inside m.
+func ResizeBox(m *Image, x0, y0, x1, y1, w, h int, f Filter) *Image {
+	m.checkBox(x0, y0, x1, y1)
+	bw, bh := x1-x0, y1-y0
+	if w == bw && h == bh {
+		return m.Crop(x0, y0, x1, y1)
+	}
+	out := NewImage(w, h)
+	s := resizeScratch.Get().(*scratch)
+	defer resizeScratch.Put(s)
+
+	src, stride := m.Pix[(y0*m.W+x0)*3:], m.W*3
+	if w != bw {
+		dst := out.Pix
+		if h != bh {
+			dst = s.middle(w * bh * 3)
+		}
+		s.x.compute(bw, w, f)
+		s.x.horizontal(dst, w, bh, src, stride)
+		src, stride = dst, w*3
+	}
+	if h != bh {
+		s.y.compute(bh, h, f)
+		s.y.vertical(out, src, stride, s)
+	}
+	return out
+}
+
+// scratch is what one resize needs beside its result; workers resize millions of small images.
+type scratch struct {
+	x, y weights
+	mid  []uint8
+	acc  []int32
+}
+
+var resizeScratch = sync.Pool{New: func() any { return new(scratch) }}
+
+func (s *scratch) middle(n int) []uint8 {
+	if cap(s.mid) < n {
+		s.mid = make([]uint8, n)
+	}
+	return s.mid[:n]
+}
+
+const weightBits = 22 // 32 bits less 8 of the sample and 2 against overflow, as in Pillow
+
+// weights holds, for each output position, the first input position and the weights from there on.
+type weights struct {
+	first []int32
+	count []int32
+	taps  []int32 // width per output position
+	width int
+	real  []float64
+}
+
+// compute fills the table that takes n input samples to m output samples.
+func (t *weights) compute(n, m int, f Filter) {
+	scale := float64(n) / float64(m)
+	spread := max(scale, 1)
+	support := f.support() * spread
+	t.width = int(math.Ceil(support))*2 + 1
+	t.first = grow(t.first, m)
+	t.count = grow(t.count, m)
+	t.taps = grow(t.taps, m*t.width)
+	t.real = grow(t.real, t.width)
+	for i := range m {
+		center := (float64(i) + 0.5) * scale
+		lo := max(int(center-support+0.5), 0)
+		hi := min(int(center+support+0.5), n)
+		sum := 0.0
+		for j := lo; j < hi; j++ {
+			w := f.at((float64(j) - center + 0.5) * (1 / spread))
+			t.real[j-lo] = w
+			sum += w
+		}
+		taps := t.taps[i*t.width : (i+1)*t.width]
+		for j := range hi - lo {
+			w := t.real[j]
+			if sum != 0 {
+				w /= sum
+			}
+			taps[j] = int32(math.Round(w * (1 << weightBits)))
+		}
+		t.first[i], t.count[i] = int32(lo), int32(hi-lo)
+	}
+}
+
+func grow[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}
+
+func (t *weights) horizontal(dst []uint8, w, h int, src []uint8, stride int) {
+	for y := range h {
+		in, out := src[y*stride:], dst[y*w*3:(y+1)*w*3]
+		for x := range w {
+			first, count := int(t.first[x]), int(t.count[x])
+			taps := t.taps[x*t.width : x*t.width+count]
+			p := in[first*3 : (first+count)*3]
+			const half = 1 << (weightBits - 1)
+			r, g, b := int32(half), int32(half), int32(half)
+			for _, k := range taps {
+				if len(p) < 3 { // never; it lets the compiler drop the bounds checks
+					break
+				}
+				r += int32(p[0]) * k
+				g += int32(p[1]) * k
+				b += int32(p[2]) * k
+				p = p[3:]
+			}
+			o := out[x*3 : x*3+3 : x*3+3]
+			o[0] = clip8(int(r >> weightBits))
+			o[1] = clip8(int(g >> weightBits))
+			o[2] = clip8(int(b >> weightBits))
+		}
+	}
+}
+
+func (t *weights) vertical(out *Image, src []uint8, stride int, s *scratch) {
+	n := out.W * 3
+	s.acc = grow(s.acc, n)
+	acc := s.acc
+	for y := range out.H {
+		for i := range acc {
+			acc[i] = 1 << (weightBits - 1)
+		}
+		taps := t.taps[y*t.width : y*t.width+int(t.count[y])]
+		for j, k := range taps {
+			row := src[(int(t.first[y])+j)*stride:][:n]
+			for i, v := range row {
+				acc[i] += int32(v) * k
+			}
+		}
+		dst := out.Pix[y*n : (y+1)*n]
+		for i, v := range acc {
+			dst[i] = clip8(int(v >> weightBits))
+		}
+	}
+}
