@@ -1,0 +1,226 @@
+package op
+
+import (
+	"fmt"
+	"math"
+
+	"gorgonia.org/tensor"
+
+	"github.com/sslrt/sslrt/models/onnx"
+)
+
+// Pool says which windows a pooling takes. Padding counts as -infinity for the
+// maximum. With Ceil, windows that stick out at the bottom and right count too,
+// as long as they start inside the input or its left or upper padding.
+type Pool struct {
+	Kernel, Stride [2]int
+	Pad            [4]int // top, left, bottom, right
+	Ceil           bool
+}
+
+// MaxPool2D returns the maxima over windows of x: [N, C, H, W]. Where values tie
+// the gradient goes to the first in row-major order, as in PyTorch.
+func MaxPool2D(x *Node, p Pool) *Node {
+	return Apply(maxPool{p}, x, MaxPool2DIndices(x, p))
+}
+
+// MaxPool2DIndices returns the positions h*W+w of the maxima: int64, of the
+// shape of MaxPool2D's result.
+func MaxPool2DIndices(x *Node, p Pool) *Node {
+	if x == nil {
+		return nil
+	}
+	for i := range p.Stride {
+		if p.Stride[i] == 0 {
+			p.Stride[i] = p.Kernel[i]
+		}
+	}
+	return Apply(maxIndices{p}, x)
+}
+
+// GlobalAveragePool averages x: [N, C, H, W] over H and W: [N, C].
+func GlobalAveragePool(x *Node) *Node { return Mean(x, false, 2, 3) }
+
+func (p Pool) String() string {
+	return fmt.Sprintf("kernel=%v stride=%v pad=%v ceil=%t", p.Kernel, p.Stride, p.Pad, p.Ceil)
+}
+
+func (p Pool) outSize(i, in int) int {
+	span := in + p.Pad[i] + p.Pad[i+2] - p.Kernel[i]
+	if span < 0 {
+		return 0
+	}
+	out := span/p.Stride[i] + 1
+	if p.Ceil && span%p.Stride[i] != 0 && out*p.Stride[i] < in+p.Pad[i] {
+		out++
+	}
+	return out
+}
+
+func (p Pool) infer(x Type) (Type, error) {
+	if len(x.Dims) != 4 || p.Kernel[0] < 1 || p.Kernel[1] < 1 || p.Stride[0] < 1 || p.Stride[1] < 1 {
+		return Type{}, fmt.Errorf("want x: [N, C, H, W], a kernel and strides of at least 1")
+	}
+	h, w := p.outSize(0, x.Dims[2]), p.outSize(1, x.Dims[3])
+	if h < 1 || w < 1 {
+		return Type{}, fmt.Errorf("the %dx%d window is larger than the padded input", p.Kernel[0], p.Kernel[1])
+	}
+	return x.like(x.Batch, x.Dims[0], x.Dims[1], h, w), needFloat(x)
+}
+
+func (p Pool) attrs() []*onnx.Attr {
+	ceil := int64(0)
+	if p.Ceil {
+		ceil = 1
+	}
+	return []*onnx.Attr{
+		onnx.IntAttr("ceil_mode", ceil),
+		onnx.IntsAttr("kernel_shape", int64s(p.Kernel[:])...),
+		onnx.IntsAttr("pads", int64s(p.Pad[:])...),
+		onnx.IntsAttr("strides", int64s(p.Stride[:])...),
+	}
+}
+
+// maxIndices finds the positions, from which maxPool takes the values. In ONNX
+// both are one MaxPool.
+type maxIndices struct{ Pool }
+
+func (o maxIndices) String() string { return "MaxPool2DIndices(" + o.Pool.String() + ")" }
+
+func (o maxIndices) Infer(in []Type) (Type, error) {
+	t, err := o.infer(in[0])
+	t.DType = Int64
+	return t, err
+}
+
+func (o maxIndices) Run(in []*tensor.Dense) (*tensor.Dense, error) {
+	s := in[0].Shape()
+	h, w := s[2], s[3]
+	ho, wo := o.outSize(0, h), o.outSize(1, w)
+	x, y := f32(in[0]), make([]int64, s[0]*s[1]*ho*wo)
+	parallel(s[0]*s[1], ho*wo*o.Kernel[0]*o.Kernel[1], func(lo, hi int) {
+		for plane := lo; plane < hi; plane++ {
+			from, to := x[plane*h*w:(plane+1)*h*w], y[plane*ho*wo:(plane+1)*ho*wo]
+			for i := range ho {
+				for j := range wo {
+					to[i*wo+j] = o.first(from, h, w, i*o.Stride[0]-o.Pad[0], j*o.Stride[1]-o.Pad[1])
+				}
+			}
+		}
+	})
+	return tensorOf(y, []int{s[0], s[1], ho, wo}), nil
+}
+
+// first returns the position of the first maximum in the window at (top, left).
+func (p Pool) first(x []float32, h, w, top, left int) int64 {
+	best, at := float32(math.Inf(-1)), -1
+	for i := max(top, 0); i < min(top+p.Kernel[0], h); i++ {
+		for j := max(left, 0); j < min(left+p.Kernel[1], w); j++ {
+			if v := x[i*w+j]; at < 0 || v > best || v != v && best == best {
+				best, at = v, i*w+j
+			}
+		}
+	}
+	return int64(at)
+}
+
+func (o maxIndices) Grad(in []*Node, y, dy *Node) []*Node { return []*Node{nil} }
+
+// ONNX makes flat positions, which count from the start of the tensor, into
+// positions in their plane.
+func (o maxIndices) ONNX(l *Lowering, n *Node, in []string) string {
+	flat := lowerMaxPool(l, o.Pool, in[0])[1]
+	plane := n.Inputs[0].Dims[2] * n.Inputs[0].Dims[3]
+	return l.Node("Mod", []string{flat, l.Int(int64(plane))})
+}
+
+func lowerMaxPool(l *Lowering, p Pool, x string) []string {
+	return l.Once("MaxPool "+x+" "+p.String(), func() []string {
+		return l.NodeN("MaxPool", []string{x}, 2, p.attrs()...)
+	})
+}
+
+// maxPool takes the values of x at the indices: inputs x, indices.
+type maxPool struct{ Pool }
+
+func (o maxPool) String() string { return "MaxPool2D(" + o.Pool.String() + ")" }
+
+func (o maxPool) Infer(in []Type) (Type, error) {
+	t := in[1]
+	t.DType = Float32
+	return t, needFloat(in[0])
+}
+
+func (o maxPool) Run(in []*tensor.Dense) (*tensor.Dense, error) {
+	xs, ys := in[0].Shape(), in[1].Shape()
+	out, y := zeros(ys...)
+	x, idx := f32(in[0]), i64(in[1])
+	nx, ny := xs[2]*xs[3], ys[2]*ys[3]
+	parallel(ys[0]*ys[1], ny, func(lo, hi int) {
+		for i := lo * ny; i < hi*ny; i++ {
+			y[i] = x[i/ny*nx+int(idx[i])]
+		}
+	})
+	return out, nil
+}
+
+func (o maxPool) Grad(in []*Node, y, dy *Node) []*Node {
+	return []*Node{Apply(unpool{in[0].Dims[2], in[0].Dims[3]}, dy, in[1]), nil}
+}
+
+func (o maxPool) ONNX(l *Lowering, n *Node, in []string) string {
+	x := n.Inputs[1].Inputs[0] // the node that the indices were found in
+	if x != n.Inputs[0] {
+		panic("op: MaxPool2D and its indices have different inputs")
+	}
+	return lowerMaxPool(l, o.Pool, in[0])[0]
+}
+
+// unpool adds each value to the position of a plane of h x w that its index
+// names: inputs values, indices. It is the gradient of maxPool.
+type unpool struct{ h, w int }
+
+func (o unpool) String() string { return fmt.Sprintf("MaxUnpool2D(h=%d w=%d)", o.h, o.w) }
+
+func (o unpool) Infer(in []Type) (Type, error) {
+	v := in[0]
+	return v.like(v.Batch, v.Dims[0], v.Dims[1], o.h, o.w), needFloat(v)
+}
+
+func (o unpool) Run(in []*tensor.Dense) (*tensor.Dense, error) {
+	s := in[0].Shape()
+	out, y := zeros(s[0], s[1], o.h, o.w)
+	v, idx := f32(in[0]), i64(in[1])
+	n := s[2] * s[3]
+	parallel(s[0]*s[1], n, func(lo, hi int) {
+		for i := lo * n; i < hi*n; i++ {
+			y[i/n*o.h*o.w+int(idx[i])] += v[i]
+		}
+	})
+	return out, nil
+}
+
+// Grad takes the values at the indices, which is maxPool again in all but its
+// ONNX form; nothing needs the second derivative of a maximum.
+func (o unpool) Grad(in []*Node, y, dy *Node) []*Node {
+	y.graph.Fail("op: MaxPool2D is not differentiable twice")
+	return []*Node{nil, nil}
+}
+
+func (o unpool) ONNX(l *Lowering, n *Node, in []string) string {
+	s := n.Inputs[0]
+	flat := Shape{[]int{s.Dims[0], s.Dims[1], s.Dims[2] * s.Dims[3]}, s.Batch}
+	planes := Shape{[]int{s.Dims[0], s.Dims[1], o.h * o.w}, s.Batch}
+	empty := l.Node("Expand", []string{l.Float(0), l.planeShape(in[0], o.h*o.w)})
+	idx := l.Node("Reshape", []string{in[1], l.Ints(flat.symbolic()...)})
+	val := l.Node("Reshape", []string{in[0], l.Ints(flat.symbolic()...)})
+	sum := l.Node("ScatterElements", []string{empty, idx, val}, onnx.IntAttr("axis", 2), onnx.StringAttr("reduction", "add"))
+	planes.Dims = []int{s.Dims[0], s.Dims[1], o.h, o.w}
+	return l.Node("Reshape", []string{sum, l.Ints(planes.symbolic()...)})
+}
+
+// planeShape computes the shape [N, C, size] for x: [N, C, ...].
+func (l *Lowering) planeShape(x string, size int) string {
+	nc := l.Node("Slice", []string{l.Node("Shape", []string{x}), l.Ints(0), l.Ints(2), l.Ints(0)})
+	return l.Node("Concat", []string{nc, l.Ints(int64(size))}, onnx.IntAttr("axis", 0))
+}
