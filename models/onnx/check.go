@@ -301,7 +301,7 @@ func (c *checker) attr(a *Attr, s *scope) error {
 
 // value checks that the attribute holds a value of its type and no other.
 func (a *Attr) value(irVersion int64) error {
-	held := map[AttrType]bool{
+	held := [...]bool{
 		AttrFloat:         a.F != 0 || a.has(2),
 		AttrInt:           a.I != 0 || a.has(3),
 		AttrString:        a.S != nil,
@@ -322,8 +322,8 @@ func (a *Attr) value(irVersion int64) error {
 		return nil
 	}
 	for typ, is := range held {
-		if is && typ != a.Type {
-			return fmt.Errorf("is of type %v but holds %v", a.Type, typ)
+		if is && AttrType(typ) != a.Type {
+			return fmt.Errorf("is of type %v but holds %v", a.Type, AttrType(typ))
 		}
 	}
 	switch a.Type {

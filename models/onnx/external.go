@@ -33,15 +33,16 @@ func (t *Tensor) reference() (region, error) {
 			}
 		}
 		if err != nil || r.offset < 0 {
-			return r, fmt.Errorf("external data: %s %q is not a size in bytes", t.External[i].Key, t.External[i].Value)
+			return r, fmt.Errorf("%s %q is not a size in bytes", t.External[i].Key, t.External[i].Value)
 		}
 	}
 	if r.file == "" {
-		return r, errors.New("external data: no location is given")
+		return r, errors.New("no location is given")
 	}
 	if !filepath.IsLocal(r.file) {
-		return r, fmt.Errorf("external data: %q is outside the model's folder", r.file)
+		return r, fmt.Errorf("%q is outside the model's folder", r.file)
 	}
+	r.file = filepath.Clean(r.file)
 	return r, nil
 }
 
@@ -61,6 +62,13 @@ func (r region) refer(t *Tensor) *Tensor {
 // links that lead out are errors. Each file is read once, and the tensors share
 // its bytes.
 func (m *Model) LoadExternal(dir string) error {
+	if err := m.loadExternal(dir); err != nil {
+		return fmt.Errorf("onnx: %w", err)
+	}
+	return nil
+}
+
+func (m *Model) loadExternal(dir string) error {
 	var root *os.Root
 	files := map[string][]byte{}
 	err := m.tensors(func(t *Tensor) error {
@@ -70,11 +78,11 @@ func (m *Model) LoadExternal(dir string) error {
 		if root == nil {
 			var err error
 			if root, err = os.OpenRoot(dir); err != nil {
-				return t.wrap(err)
+				return err
 			}
 		}
 		if err := t.load(root, files); err != nil {
-			return t.wrap(err)
+			return fmt.Errorf("tensor %q: external data: %w", t.Name, err)
 		}
 		return nil
 	})
@@ -96,23 +104,23 @@ func (t *Tensor) load(root *os.Root, files map[string][]byte) error {
 	data, ok := files[r.file]
 	if !ok {
 		if data, err = readRegular(root, r.file); err != nil {
-			return fmt.Errorf("external data: %w", err)
+			return err
 		}
 		files[r.file] = data
 	}
 	size := int64(len(data))
 	if r.offset > size {
-		return fmt.Errorf("external data: offset %d is beyond the %d bytes of %s", r.offset, size, r.file)
+		return fmt.Errorf("offset %d is beyond the %d bytes of %s", r.offset, size, r.file)
 	}
 	if r.length < 0 {
 		r.length = min(want, size-r.offset)
 	}
 	if r.length != want {
-		return fmt.Errorf("external data: %d bytes at offset %d of %s, want %d for %v%v",
+		return fmt.Errorf("%d bytes at offset %d of %s, want %d for %v%v",
 			r.length, r.offset, r.file, want, t.Type, t.Dims)
 	}
 	if r.length > size-r.offset {
-		return fmt.Errorf("external data: %d bytes at offset %d are more than the %d bytes of %s",
+		return fmt.Errorf("%d bytes at offset %d are more than the %d bytes of %s",
 			r.length, r.offset, size, r.file)
 	}
 	end := r.offset + r.length

@@ -9,18 +9,18 @@ import (
 
 // The methods of this file are the field kinds ONNX uses. Each reads the field at
 // hand when it is the one named, or writes it when there is something to write:
-// a scalar is written when it is not zero, when must is set, or when it stood in
-// the file.
+// a scalar is written when it is not zero, when it stood in the file, or, in a new
+// message, when must is set.
 
 func integer[T int32 | int64 | DataType | AttrType | DataLocation](v *visitor, num protowire.Number, name string, p *T, must bool) {
 	if v.reading {
 		if v.at(num, name, protowire.VarintType) {
 			*p = T(v.uint)
-			v.saw(*p == 0)
+			v.saw()
 		}
 		return
 	}
-	if *p == 0 && !must && !v.msg.has(num) {
+	if *p == 0 && !v.msg.needs(num, must) {
 		return
 	}
 	v.flush(num)
@@ -33,12 +33,12 @@ func (v *visitor) float(num protowire.Number, name string, p *float32, must bool
 	if v.reading {
 		if v.at(num, name, protowire.Fixed32Type) {
 			*p = math.Float32frombits(uint32(v.uint))
-			v.saw(v.uint == 0)
+			v.saw()
 		}
 		return
 	}
 	bits := math.Float32bits(*p)
-	if bits == 0 && !must && !v.msg.has(num) {
+	if bits == 0 && !v.msg.needs(num, must) {
 		return
 	}
 	v.flush(num)
@@ -51,7 +51,7 @@ func (v *visitor) text(num protowire.Number, name string, p *string) {
 	if v.reading {
 		if v.at(num, name, protowire.BytesType) {
 			*p = string(v.bytes)
-			v.saw(*p == "")
+			v.saw()
 		}
 		return
 	}
@@ -62,11 +62,9 @@ func (v *visitor) text(num protowire.Number, name string, p *string) {
 	v.emitText(*p)
 }
 
-// saw notes that the scalar at hand stands in the file with the value zero.
-func (v *visitor) saw(zero bool) {
-	if zero {
-		v.msg.keep().zero |= 1 << v.num
-	}
+// saw notes that the field at hand stands in the file.
+func (v *visitor) saw() {
+	v.msg.seen |= 1 << v.num
 }
 
 // blob is a bytes field; nil means absent. What is read aliases the input.
@@ -77,7 +75,7 @@ func (v *visitor) blob(num protowire.Number, name string, p *[]byte, must bool) 
 		}
 		return
 	}
-	if *p == nil && !must {
+	if *p == nil && !(must && !v.msg.has(0)) {
 		return
 	}
 	v.head(num, int64(len(*p)))
@@ -196,7 +194,9 @@ func readNumbers[T any](v *visitor, num protowire.Number, name string, p *[]T, p
 		if v.err != nil {
 			v.err = fmt.Errorf("%s: %w", name, v.err)
 		}
-		v.saw(len(v.bytes) == 0)
+		if len(*p) == 0 {
+			v.saw()
+		}
 	}
 	if isPacked != packed {
 		v.msg.keep().repack |= 1 << num

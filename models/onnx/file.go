@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -12,45 +13,65 @@ import (
 // Read reads a model from r, which holds an ONNX file. Tensors in other files stay
 // references, see [Model.LoadExternal].
 func Read(r io.Reader) (*Model, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxMessage+1))
+	data, err := readAll(r)
 	if err != nil {
 		return nil, fmt.Errorf("onnx: read: %w", err)
-	}
-	if len(data) > maxMessage {
-		return nil, fmt.Errorf("onnx: more than 2 GiB, the limit of an ONNX file")
 	}
 	return Unmarshal(data)
 }
 
+func readAll(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxMessage+1))
+	if err == nil && len(data) > maxMessage {
+		err = errTooLarge
+	}
+	return data, err
+}
+
+var errTooLarge = errors.New("is over 2 GiB, the limit of an ONNX file")
+
 // ReadFile reads a model and the data files beside it into memory.
 func ReadFile(path string) (*Model, error) {
-	info, err := os.Stat(path)
+	data, err := readModelFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("onnx: %w", err)
 	}
-	if info.IsDir() {
-		return nil, fmt.Errorf("onnx: %s is a folder, want an ONNX file", path)
-	}
-	f, err := os.Open(path)
+	m, err := unmarshal(data)
 	if err != nil {
-		return nil, fmt.Errorf("onnx: %w", err)
+		return nil, fmt.Errorf("onnx: %s: %w", path, err)
 	}
-	defer f.Close()
-	if info.Size() > maxMessage {
-		return nil, fmt.Errorf("onnx: %s has %d bytes, more than the 2 GiB of an ONNX file", path, info.Size())
-	}
-	data := make([]byte, info.Size())
-	if _, err := io.ReadFull(f, data); err != nil {
-		return nil, fmt.Errorf("onnx: read %s: %w", path, err)
-	}
-	m, err := Unmarshal(data)
-	if err != nil {
-		return nil, fmt.Errorf("%w (file %s)", err, path)
-	}
-	if err := m.LoadExternal(filepath.Dir(path)); err != nil {
-		return nil, fmt.Errorf("%w (file %s)", err, path)
+	if err := m.loadExternal(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("onnx: %s: %w", path, err)
 	}
 	return m, nil
+}
+
+func readModelFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	var data []byte
+	switch {
+	case info.IsDir():
+		return nil, fmt.Errorf("%s is a folder, want an ONNX file", path)
+	case !info.Mode().IsRegular(): // a pipe tells no size
+		data, err = readAll(f)
+	case info.Size() > maxMessage:
+		err = errTooLarge
+	default:
+		data = make([]byte, info.Size())
+		_, err = io.ReadFull(f, data)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return data, nil
 }
 
 // WriteFile writes a model. Either the whole file appears under its name or

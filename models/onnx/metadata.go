@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -100,9 +101,10 @@ func (info *Info) set(key, value string) (err error) {
 		err = json.Unmarshal([]byte(value), &info.Classes)
 	case KeyThreshold:
 		var x float64
-		if x, err = strconv.ParseFloat(value, 64); err == nil {
-			info.Threshold = &x
+		if x, err = strconv.ParseFloat(value, 64); err == nil && math.IsNaN(x) {
+			return errNaN
 		}
+		info.Threshold = &x
 	case KeyScoreRange:
 		var r []float64
 		if err = json.Unmarshal([]byte(value), &r); err == nil && len(r) != 2 {
@@ -113,7 +115,7 @@ func (info *Info) set(key, value string) (err error) {
 		}
 	case KeyTraining:
 		if !json.Valid([]byte(value)) {
-			return fmt.Errorf("is not JSON")
+			return errNotJSON
 		}
 		info.Training = json.RawMessage(value)
 	default:
@@ -127,10 +129,15 @@ func (info *Info) set(key, value string) (err error) {
 	return err
 }
 
+var (
+	errNaN     = errors.New("is not a number")
+	errNotJSON = errors.New("is not JSON")
+)
+
 func positive(s string) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err == nil && n <= 0 {
-		err = fmt.Errorf("want a positive number")
+		err = errors.New("want a positive number")
 	}
 	return n, err
 }
@@ -176,7 +183,7 @@ func (info Info) entries() ([]StringEntry, error) {
 	}
 	if info.Threshold != nil {
 		if math.IsNaN(*info.Threshold) {
-			return nil, fmt.Errorf("onnx: metadata %s is not a number", KeyThreshold)
+			return nil, fmt.Errorf("onnx: metadata %s: %w", KeyThreshold, errNaN)
 		}
 		put(KeyThreshold, strconv.FormatFloat(*info.Threshold, 'g', -1, 64))
 	}
@@ -191,7 +198,7 @@ func (info Info) entries() ([]StringEntry, error) {
 	put(KeyBatch, number(info.Batch))
 	if len(info.Training) > 0 {
 		if !json.Valid(info.Training) {
-			return nil, fmt.Errorf("onnx: metadata %s is not JSON", KeyTraining)
+			return nil, fmt.Errorf("onnx: metadata %s: %w", KeyTraining, errNotJSON)
 		}
 		put(KeyTraining, string(info.Training))
 	}

@@ -236,14 +236,32 @@ func (g *Graph) Initializer(name string) *Tensor {
 // it does not know alias data, which must not change afterwards. Tensors in other
 // files stay references, see [Model.LoadExternal].
 func Unmarshal(data []byte) (*Model, error) {
-	m := new(Model)
-	if err := decode(m, data); err != nil {
-		return nil, fmt.Errorf("onnx: not a valid ONNX model: %w", err)
-	}
-	if m.Graph == nil {
-		return nil, errors.New("onnx: not an ONNX model: there is no graph in it")
+	m, err := unmarshal(data)
+	if err != nil {
+		return nil, fmt.Errorf("onnx: %w", err)
 	}
 	return m, nil
+}
+
+func unmarshal(data []byte) (*Model, error) {
+	m := new(Model)
+	if err := decode(m, data); err != nil {
+		return nil, fmt.Errorf("not an ONNX model, or a damaged one: %w", err)
+	}
+	if m.Graph == nil {
+		return nil, errors.New("not an ONNX model: there is no graph in it")
+	}
+	return m, nil
+}
+
+// UnmarshalTensor reads a tensor that stands in a file of its own, as ONNX's test
+// data do (input_0.pb). It aliases data like Unmarshal.
+func UnmarshalTensor(data []byte) (*Tensor, error) {
+	t := new(Tensor)
+	if err := decode(t, data); err != nil {
+		return nil, fmt.Errorf("onnx: not a valid tensor: %w", err)
+	}
+	return t, nil
 }
 
 // maxMessage is protobuf's limit on the size of a message.

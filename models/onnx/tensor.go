@@ -163,8 +163,10 @@ func (t *Tensor) storage() error {
 		return errors.New("has data in more than one place")
 	}
 	if t.Location == External {
-		_, err := t.reference()
-		return err
+		if _, err := t.reference(); err != nil {
+			return fmt.Errorf("external data: %w", err)
+		}
+		return nil
 	}
 	want, err := t.typedLen()
 	if err != nil {

@@ -80,7 +80,7 @@ func (i *ValueInfo) typeBytes() []byte {
 		if d.Param != "" {
 			w.Value = 0
 		} else if d.Value == 0 {
-			w.keep().zero |= 1 << 1
+			w.seen |= 1 << 1
 		}
 		tt.Shape.Dims = append(tt.Shape.Dims, w)
 	}

@@ -23,7 +23,6 @@ type message interface {
 // notes remembers what the Go values of a message cannot say about its bytes, so
 // that writing gives the same bytes again.
 type notes struct {
-	zero    uint32 // bit n: scalar field n stood in the file although its value is zero
 	repack  uint32 // bit n: repeated field n was packed where ONNX does not pack, or the reverse
 	unknown []rawField
 }
@@ -34,7 +33,12 @@ type rawField struct {
 }
 
 // wire is embedded in every message type.
-type wire struct{ notes *notes }
+type wire struct {
+	// seen has bit n set when field n stood in the file, zero or not, and bit 0
+	// when the message comes from a file at all. Lists count when they are empty.
+	seen  uint32
+	notes *notes
+}
 
 func (w *wire) base() *wire { return w }
 
@@ -46,7 +50,13 @@ func (w *wire) keep() *notes {
 }
 
 func (w *wire) has(num protowire.Number) bool {
-	return w.notes != nil && w.notes.zero&(1<<num) != 0
+	return w.seen&(1<<num) != 0
+}
+
+// needs reports whether field num must be written although its value is zero:
+// because it stood in the file, or because this is a new message and must is set.
+func (w *wire) needs(num protowire.Number, must bool) bool {
+	return w.has(num) || must && !w.has(0)
 }
 
 // visitor is a reader or a writer of messages, whichever is non-nil. As a writer
@@ -86,6 +96,7 @@ func (v *visitor) read(m message, b []byte) error {
 	outer := *v
 	defer func() { *v = outer; v.depth-- }()
 	v.msg = m.base()
+	v.msg.seen |= 1
 	for pos := 0; pos < len(b); {
 		num, typ, n := protowire.ConsumeTag(b[pos:])
 		if n < 0 {
