@@ -175,8 +175,10 @@ func (p Preprocess) Tensor(dst []float32, m *Image) {
 
 // Bytes applies p to m and writes the 8-bit samples to dst: [Height, Width, Channels], in the channel
 // order of p, for models that normalise by themselves. len(dst) must be p.Len().
-func (p Preprocess) Bytes(dst []uint8, m *Image) {
-	m = p.Apply(m)
+func (p Preprocess) Bytes(dst []uint8, m *Image) { p.pack(dst, p.Apply(m)) }
+
+// pack writes m, which has the final size, to dst [Height, Width, Channels].
+func (p Preprocess) pack(dst []uint8, m *Image) {
 	p.checkLen(len(dst))
 	switch {
 	case p.Channels == 1:

@@ -1,0 +1,244 @@
+package augment
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Source is a data set of images. All methods are safe for concurrent use; memory does not grow with
+// the number of images beyond their names.
+type Source interface {
+	Len() int
+	// Name is the file name of image i as the user knows it; a member of an archive or array file is
+	// written archive#member.
+	Name(i int) string
+	// Label is the class of image i, an index into Classes, or -1.
+	Label(i int) int
+	// Classes holds the class names by label; nil when nothing is labelled.
+	Classes() []string
+	// Image decodes image i. Errors name the file.
+	Image(i int) (*Image, error)
+	Close() error
+}
+
+// SourceOptions are the choices that a path leaves open.
+type SourceOptions struct {
+	// Split picks one part of a source that has train and test parts: a folder or zip with a folder of
+	// that name, or the pair train-*, t10k-* of IDX files. A source without that part is an error.
+	Split string
+	// DefaultSplit is used like Split where a source has parts and Split is empty, and nowhere else.
+	DefaultSplit string
+	// Stdin is read for the path "-"; nil for os.Stdin.
+	Stdin io.Reader
+}
+
+// ErrNoImages is wrapped by the error of [Open] when there is nothing to read.
+var ErrNoImages = errors.New("no images")
+
+// Open opens images by path; several paths become one source, with classes merged by name. A path is
+//
+//   - a folder: images below it, sorted; the folders in it are the classes. It may hold train and test
+//     folders, or MNIST-style IDX files, see [SourceOptions.Split]
+//   - an image (JPEG or PNG)
+//   - a zip of images, laid out like a folder
+//   - an IDX file of images, plain or .gz; its labels file is found beside it
+//   - a text file with one path per line, relative to the text file's folder, with an optional label
+//     after a tab
+//   - "-": such a list on standard input, relative to the working directory
+//   - a glob pattern
+//
+// A path that exists is never read as a pattern or as "-".
+//
+// Folders give labels when every image lies in a class folder: root/cat/1.png. Wrapping folders that
+// hold nothing but another folder are looked through (data.zip with data/cat/1.png). When an image lies
+// at the top, all are unlabelled.
+func Open(paths []string, opt SourceOptions) (Source, error) {
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("augment: no data given: %w", ErrNoImages)
+	}
+	var parts []Source
+	closeAll := func() {
+		for _, p := range parts {
+			p.Close()
+		}
+	}
+	add := func(s Source) {
+		// Thousands of single images (a shell's *.jpg) are one part, not thousands.
+		if f, ok := s.(*fileSource); ok && f.classes == nil && len(parts) > 0 {
+			if last, ok := parts[len(parts)-1].(*fileSource); ok && last.classes == nil {
+				last.files = append(last.files, f.files...)
+				return
+			}
+		}
+		parts = append(parts, s)
+	}
+	for _, path := range paths {
+		opened, err := openPath(path, opt)
+		if err != nil {
+			closeAll()
+			return nil, err
+		}
+		for _, s := range opened {
+			add(s)
+		}
+	}
+	if len(parts) == 1 {
+		return parts[0], nil
+	}
+	return newMultiSource(parts), nil
+}
+
+// openPath opens one path, or everything that a pattern matches.
+func openPath(path string, opt SourceOptions) ([]Source, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil:
+		s, err := openExisting(path, info, opt)
+		return []Source{s}, err
+	case !errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("augment: %w", err)
+	case path == "-":
+		in := opt.Stdin
+		if in == nil {
+			in = os.Stdin
+		}
+		s, err := readList("standard input", ".", in)
+		return []Source{s}, err
+	case strings.ContainsAny(path, "*?["):
+		return openGlob(path, opt)
+	}
+	return nil, fmt.Errorf("augment: %s: no such file or folder", path)
+}
+
+func openGlob(pattern string, opt SourceOptions) ([]Source, error) {
+	matches, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("augment: %s: %w", pattern, err)
+	}
+	var out []Source
+	loose := &fileSource{}
+	for _, path := range matches {
+		info, err := os.Stat(path)
+		if err != nil {
+			continue
+		}
+		switch {
+		case isImageName(path):
+			loose.files = append(loose.files, path)
+		case info.IsDir(), strings.EqualFold(filepath.Ext(path), ".zip"), isIDXName(path):
+			s, err := openExisting(path, info, opt)
+			if err != nil {
+				for _, o := range out {
+					o.Close()
+				}
+				return nil, err
+			}
+			out = append(out, s)
+		}
+	}
+	if len(loose.files) > 0 {
+		out = append(out, loose)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("augment: %s: no such file, and as a pattern it matches %d files: %w", pattern, len(matches), ErrNoImages)
+	}
+	return out, nil
+}
+
+// openExisting opens one folder or file, told by its content.
+func openExisting(path string, info os.FileInfo, opt SourceOptions) (Source, error) {
+	if info.IsDir() {
+		return openFolder(path, opt)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("augment: %w", err)
+	}
+	defer f.Close()
+	unsplit := func(s Source, err error) (Source, error) {
+		if err == nil && opt.Split != "" && opt.Split != idxSplit(path) {
+			s.Close()
+			return nil, fmt.Errorf("augment: %s is a single part: split %q cannot be chosen from it", path, opt.Split)
+		}
+		return s, err
+	}
+	if !info.Mode().IsRegular() { // a pipe: <(find ...)
+		return unsplit(readList(path, ".", f))
+	}
+	head := make([]byte, 4096)
+	n, err := io.ReadFull(f, head)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, fmt.Errorf("augment: %w", err)
+	}
+	head = head[:n]
+	switch {
+	case sniffImage(head) != "" || isImageName(path):
+		return unsplit(&fileSource{files: []string{path}}, nil)
+	case bytes.HasPrefix(head, []byte("PK\x03\x04")), bytes.HasPrefix(head, []byte("PK\x05\x06")):
+		return openZip(path, opt)
+	case bytes.HasPrefix(head, []byte(gzipMagic)), bytes.HasPrefix(head, []byte("\x00\x00")):
+		return unsplit(openIDX(path))
+	case len(head) == 0:
+		return nil, fmt.Errorf("augment: %s is empty: %w", path, ErrNoImages)
+	case isText(head):
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return nil, fmt.Errorf("augment: %w", err)
+		}
+		s, err := readList(path, filepath.Dir(path), f)
+		if err == nil {
+			err = s.checkExists(path)
+		}
+		return unsplit(s, err)
+	}
+	return nil, fmt.Errorf("augment: %s: not an image (JPEG, PNG), zip, IDX file or list of paths", path)
+}
+
+func isText(head []byte) bool {
+	if bytes.IndexByte(head, 0) >= 0 {
+		return false
+	}
+	for len(head) > 0 {
+		r, n := utf8.DecodeRune(head)
+		if r == utf8.RuneError && n == 1 && len(head) >= utf8.UTFMax {
+			return false
+		}
+		head = head[n:]
+	}
+	return true
+}
+
+func isImageName(name string) bool {
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".jpg", ".jpeg", ".png":
+		return true
+	}
+	return false
+}
+
+// fileSource is a list of image files.
+type fileSource struct {
+	files   []string
+	labels  []int // nil when unlabelled
+	classes []string
+}
+
+func (s *fileSource) Len() int          { return len(s.files) }
+func (s *fileSource) Name(i int) string { return s.files[i] }
+func (s *fileSource) Classes() []string { return slices.Clone(s.classes) }
+func (s *fileSource) Close() error      { return nil }
+
+func (s *fileSource) Label(i int) int {
+	if s.labels == nil {
+		return -1
+	}
+	return s.labels[i]
+}
+
+func (s *fileSource) Image(i int) (*Image, error) { return DecodeFile(s.files[i]) }
