@@ -32,6 +32,10 @@ func (b *binding) bind(s *Session, in, out []*Tensor) error {
 	}
 	for i, t := range out {
 		info := s.outputs[i]
+		if info.Type == Invalid {
+			return fmt.Errorf("ort: run: output %q: its element type is not supported (want numbers of 8 bits or more, no float16); "+
+				"leave it out by Options.Outputs", info.Name)
+		}
 		if t == nil && len(info.Shape) == 0 {
 			// The bindings cannot return a scalar that the library allocated.
 			var err error

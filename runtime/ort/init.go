@@ -15,8 +15,8 @@ var loaded struct {
 
 // Init finds ONNX Runtime and loads it, once per process: later calls return the
 // library that is loaded, or an error if opt names another one. A failed Init
-// may be repeated, for instance after Setup. Only errors are logged by the
-// library, to standard error.
+// may be repeated, for instance after Setup. The library logs nothing: what goes
+// wrong is in the errors.
 func Init(opt FindOptions) (Library, error) {
 	loaded.Lock()
 	defer loaded.Unlock()
@@ -38,7 +38,7 @@ func Init(opt FindOptions) (Library, error) {
 		return Library{}, err
 	}
 	ortgo.SetSharedLibraryPath(lib.Path)
-	if err := ortgo.InitializeEnvironment(ortgo.WithLogLevelError()); err != nil {
+	if err := ortgo.InitializeEnvironment(ortgo.WithLogLevelFatal()); err != nil {
 		return Library{}, fmt.Errorf("ort: load %s: %w", lib.Path, err)
 	}
 	loaded.lib, loaded.done = lib, true

@@ -92,7 +92,7 @@ func (o Options) native() (_ *ortgo.SessionOptions, err error) {
 		func() error { return n.SetIntraOpNumThreads(threads) },
 		func() error { return n.SetInterOpNumThreads(1) },
 		func() error { return n.SetGraphOptimizationLevel(level) },
-		func() error { return n.SetLogSeverityLevel(ortgo.LoggingLevelError) },
+		func() error { return n.SetLogSeverityLevel(ortgo.LoggingLevelFatal) },
 		func() error { return n.SetCpuMemArena(!o.NoArena) },
 		func() error { return n.SetMemPattern(!o.NoMemPattern) },
 	}
