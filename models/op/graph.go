@@ -3,6 +3,7 @@ package op
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -159,3 +160,23 @@ func (g *Graph) leaf(k Kind, name string, t Type, value *tensor.Dense) *Node {
 func (g *Graph) lookup(n *gorgonia.Node) *Node { return g.nodes[n] }
 
 var errForeign = errors.New("op: a node that was not made by this graph")
+
+// Reachable returns the nodes that the given ones depend on, themselves
+// included, each after its inputs.
+func Reachable(from ...*Node) []*Node {
+	seen := map[*Node]bool{}
+	var out []*Node
+	stack := slices.Clone(from)
+	for len(stack) > 0 {
+		n := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if seen[n] {
+			continue
+		}
+		seen[n] = true
+		out = append(out, n)
+		stack = append(stack, n.Inputs...)
+	}
+	slices.SortFunc(out, func(a, b *Node) int { return a.id - b.id })
+	return out
+}

@@ -1,0 +1,3 @@
+// Package export turns graphs into ONNX models. It writes, it never runs: package
+// finetune/engine checks a written file against the graph it came from.
+package export

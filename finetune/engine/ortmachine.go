@@ -1,0 +1,205 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"gorgonia.org/tensor"
+
+	"github.com/sslrt/sslrt/export"
+	"github.com/sslrt/sslrt/models/onnx"
+	"github.com/sslrt/sslrt/models/op"
+	"github.com/sslrt/sslrt/runtime/ort"
+)
+
+// ORT is ONNX Runtime over the graph lowered to one ONNX model with fixed sizes.
+type ORT struct {
+	Options ort.Options
+}
+
+// Name returns "ort".
+func (ORT) Name() string { return "ort" }
+
+// nextPrefix starts the name of the output that carries a parameter's new value.
+const nextPrefix = "next:"
+
+// Lower returns the function as the ONNX model that this machine runs: inputs,
+// then parameters go in; outputs, then the carried parameters' new values, named
+// "next:" and the parameter's name, come out.
+func (ORT) Lower(f Function, opt export.Options) (*onnx.Model, error) {
+	return export.Lower(withCarried(f), opt)
+}
+
+// withCarried returns the outputs of f and those for its carried parameters.
+func withCarried(f Function) []export.Output {
+	outputs := append([]export.Output(nil), f.Outputs...)
+	for _, c := range f.Carry {
+		outputs = append(outputs, export.Output{Name: nextPrefix + c.Param.Name, Node: c.Next})
+	}
+	return outputs
+}
+
+// Compile lowers the function and opens a session on it.
+func (m ORT) Compile(f Function) (Program, error) {
+	s, err := newSignature(f)
+	if err != nil {
+		return nil, err
+	}
+	model, err := m.Lower(f, export.Options{})
+	if err != nil {
+		return nil, err
+	}
+	data, err := model.Marshal()
+	if err != nil {
+		return nil, fmt.Errorf("engine: ort: %w", err)
+	}
+	p := &ortProgram{signature: s, params: map[*op.Node]*slot{}}
+	opt := m.Options
+	opt.Inputs, opt.Outputs = nil, nil
+	// The model reads only what its outputs depend on.
+	for _, in := range model.Graph.Inputs {
+		n := s.leaf(in.Name)
+		p.order = append(p.order, n)
+		opt.Inputs = append(opt.Inputs, portInfo(in.Name, n))
+	}
+	for _, o := range withCarried(f) {
+		opt.Outputs = append(opt.Outputs, portInfo(o.Name, o.Node))
+	}
+	if p.session, err = ort.Open(data, opt); err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	for _, n := range s.params {
+		p.params[n] = newSlot(n, s.next[n] != nil)
+	}
+	for _, o := range f.Outputs {
+		p.outputs = append(p.outputs, newBuffer(o.Node))
+	}
+	return p, nil
+}
+
+func portInfo(name string, n *op.Node) ort.Info {
+	t := ort.Float32
+	if n.DType == op.Int64 {
+		t = ort.Int64
+	}
+	return ort.Info{Name: name, Shape: n.Dims, Type: t}
+}
+
+type ortProgram struct {
+	signature
+	session *ort.Session
+	order   []*op.Node // leaves, as the model takes them
+	params  map[*op.Node]*slot
+	outputs []buffer
+	loaded  bool
+}
+
+// buffer is one block of memory seen by both sides.
+type buffer struct {
+	dense *tensor.Dense
+	ort   *ort.Tensor
+}
+
+func newBuffer(n *op.Node) buffer {
+	if n.DType == op.Int64 {
+		return wrap(n.Dims, make([]int64, n.Size()))
+	}
+	return wrap(n.Dims, make([]float32, n.Size()))
+}
+
+func wrap[T float32 | int64](sizes []int, data []T) buffer {
+	return buffer{
+		dense: tensor.New(tensor.WithShape(sizes...), tensor.WithBacking(data)),
+		ort:   bound(sizes, data),
+	}
+}
+
+// bound binds data whose size is known to fit.
+func bound[T float32 | int64](sizes []int, data []T) *ort.Tensor {
+	t, err := ort.NewTensor(sizes, data)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+// slot holds a parameter: the value that a run reads and, when runs replace it,
+// the one they write. The two change places after each run.
+type slot struct{ read, write buffer }
+
+func newSlot(n *op.Node, carried bool) *slot {
+	s := &slot{read: newBuffer(n)}
+	if carried {
+		s.write = newBuffer(n)
+	}
+	return s
+}
+
+func (p *ortProgram) Load(params Tensors) error {
+	for _, n := range p.signature.params {
+		v, err := value("parameter", n, params)
+		if err != nil {
+			return err
+		}
+		if err := tensor.Copy(p.params[n].read.dense, v); err != nil {
+			return fmt.Errorf("engine: ort: parameter %q: %w", n.Name, err)
+		}
+	}
+	p.loaded = true
+	return nil
+}
+
+func (p *ortProgram) Run(ctx context.Context, in Tensors) (Tensors, error) {
+	if !p.loaded && len(p.signature.params) > 0 {
+		return nil, errors.New("engine: ort: run: the parameters were not loaded")
+	}
+	ins := make([]*ort.Tensor, len(p.order))
+	for i, n := range p.order {
+		if n.Kind == op.Param {
+			ins[i] = p.params[n].read.ort
+			continue
+		}
+		v, err := value("input", n, in)
+		if err != nil {
+			return nil, err
+		}
+		if n.DType == op.Int64 {
+			ins[i] = bound(n.Dims, v.Int64s())
+		} else {
+			ins[i] = bound(n.Dims, v.Float32s())
+		}
+	}
+	var outs []*ort.Tensor
+	result := Tensors{}
+	for i, o := range p.Outputs {
+		outs = append(outs, p.outputs[i].ort)
+		result[o.Name] = p.outputs[i].dense
+	}
+	for _, c := range p.Carry {
+		outs = append(outs, p.params[c.Param].write.ort)
+	}
+	if err := p.session.Run(ctx, ins, outs); err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	for _, c := range p.Carry {
+		s := p.params[c.Param]
+		s.read, s.write = s.write, s.read
+	}
+	return result, nil
+}
+
+func (p *ortProgram) State() Tensors {
+	out := Tensors{}
+	for n, s := range p.params {
+		out[n.Name] = clone(s.read.dense)
+	}
+	return out
+}
+
+func (p *ortProgram) Close() error { return p.session.Close() }
+
+// CarriedName returns the parameter whose new value an output of a lowered
+// function carries, if it does.
+func CarriedName(output string) (param string, ok bool) { return strings.CutPrefix(output, nextPrefix) }
