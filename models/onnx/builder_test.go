@@ -23,7 +23,7 @@ func branches() *Model {
 	b.NodeTo("com.microsoft::FusedGemm", []string{pool[0], b.Floats(1, 2), "", b.Floats(1, 2)}, []string{"", "odd name"},
 		FloatAttr("alpha", 0.5), FloatsAttr("beta", 1, 2), StringsAttr("names", "a", "b c"), TensorAttr("value", BoolTensor("", nil, []bool{true})))
 	b.Output(TensorInfo("y", Float, Symbol("N")))
-	b.Output(&ValueInfo{Name: "odd name", Type: Float})
+	b.Output(TensorInfo("odd name", Float, Dim{Value: -1}))
 	m, err := b.Model("branches", Info{Version: "1.2.3"})
 	if err != nil {
 		panic(err)
@@ -41,7 +41,7 @@ graph branches
     image float32 [N,3,?]
   outputs
     y float32 [N]
-    "odd name" float32 [...]
+    "odd name" float32 [?]
   initializers
     const_0 float32 [] = [0]
     const_1 float32 [2] = [1,2]

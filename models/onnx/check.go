@@ -175,6 +175,9 @@ func checkValue(i *ValueInfo, typed bool) error {
 	if typed && !i.HasType() {
 		return errors.New("has no type")
 	}
+	if typed && i.Type != Undefined && i.Dims == nil {
+		return errors.New("has no shape, not even one of unknown sizes")
+	}
 	return nil
 }
 

@@ -25,6 +25,7 @@ func TestCheck(t *testing.T) {
 		{"no graph name", func(m *Model) { m.Graph.Name = "" }, "has no name"},
 		{"untyped input", func(m *Model) { m.Graph.Inputs[0].Type = 0 }, `input "x": has no type`},
 		{"untyped output", func(m *Model) { m.Graph.Outputs[0].Type = 0 }, `output "y": has no type`},
+		{"output without a shape", func(m *Model) { m.Graph.Outputs[0].Dims = nil }, `output "y": has no shape`},
 		{"input twice", func(m *Model) { m.Graph.Inputs = append(m.Graph.Inputs, m.Graph.Inputs[0]) }, `input "x" comes twice`},
 		{"output twice", func(m *Model) { m.Graph.Outputs = append(m.Graph.Outputs, m.Graph.Outputs[0]) }, `output "y" comes twice`},
 		{"output from nowhere", func(m *Model) { m.Graph.Outputs[0].Name = "q" }, `output "q" is given by no node`},

@@ -93,6 +93,19 @@ func TestWriteFile(t *testing.T) {
 	}
 }
 
+// TestMarshalTooLarge asks for a file over 2 GiB; the tensors share their bytes, so
+// that the test is small.
+func TestMarshalTooLarge(t *testing.T) {
+	m := weights(t)
+	raw := make([]byte, 64<<20)
+	for range 33 {
+		m.Graph.Initializers = append(m.Graph.Initializers, &Tensor{Type: Uint8, Dims: []int64{64 << 20}, Raw: raw})
+	}
+	if _, err := m.Marshal(); err == nil || !strings.Contains(err.Error(), "2 GiB") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // TestLoadExternalRefuses points a tensor of 4 bytes at places it must not read.
 func TestLoadExternalRefuses(t *testing.T) {
 	outside := filepath.Join(t.TempDir(), "secret")
@@ -176,5 +189,20 @@ func TestReadFileErrors(t *testing.T) {
 	}
 	if err := WriteFile(filepath.Join(dir, "no", "such.onnx"), weights(t)); err == nil {
 		t.Error("writing into a folder that does not exist succeeds")
+	}
+}
+
+// TestFailedWriteLeavesNothing puts a folder where the file should go.
+func TestFailedWriteLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "model.onnx")
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFile(path, weights(t)); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("files left behind: %v (%v)", entries, err)
 	}
 }

@@ -76,7 +76,7 @@ func readModelFile(path string) ([]byte, error) {
 
 // WriteFile writes a model. Either the whole file appears under its name or
 // nothing changes. A model over 2 GiB keeps its large tensors in a second file,
-// path + ".data", which is then in place before the first.
+// path + ".data"; both are complete on the disk before either gets its name.
 func WriteFile(path string, m *Model) error {
 	return WriteFileLimit(path, m, maxMessage)
 }
@@ -119,16 +119,17 @@ func WriteFileLimit(path string, m *Model, limit int64) error {
 			return fmt.Errorf("onnx: write %s: %d bytes without tensor data, more than 2 GiB", path, size)
 		}
 	}
-	if len(detached) > 0 {
-		err := writeAtomic(path+".data", func(w io.Writer) error { return writeData(w, detached, regions) })
-		if err != nil {
-			return err
-		}
-	}
-	return writeAtomic(path, func(w io.Writer) error {
+	model := output{path: path, write: func(w io.Writer) error {
 		_, err := encodeTo(w, m, regions)
 		return err
-	})
+	}}
+	if len(detached) == 0 {
+		return writeAtomic(model)
+	}
+	data := output{path: path + ".data", write: func(w io.Writer) error {
+		return writeData(w, detached, regions)
+	}}
+	return writeAtomic(data, model)
 }
 
 func writeData(w io.Writer, tensors []*Tensor, regions map[*Tensor]region) error {
@@ -151,33 +152,50 @@ func writeData(w io.Writer, tensors []*Tensor, regions map[*Tensor]region) error
 	return nil
 }
 
-// writeAtomic writes a temporary file beside path and gives it its name when all
-// of it is on the disk.
-func writeAtomic(path string, write func(io.Writer) error) (err error) {
-	temp := fmt.Sprintf("%s.%08x.tmp", path, rand.Uint32())
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return fmt.Errorf("onnx: write %s: %w", path, err)
-	}
+// output is a file to be written.
+type output struct {
+	path  string
+	write func(io.Writer) error
+}
+
+// writeAtomic writes temporary files beside the outputs and gives them their names,
+// in order, when all of them are on the disk.
+func writeAtomic(outputs ...output) error {
+	temps := make([]string, len(outputs))
 	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(temp)
-			err = fmt.Errorf("onnx: write %s: %w", path, err)
+		for _, temp := range temps {
+			if temp != "" {
+				os.Remove(temp)
+			}
 		}
 	}()
+	for i, o := range outputs {
+		temps[i] = fmt.Sprintf("%s.%08x.tmp", o.path, rand.Uint32())
+		if err := writeSynced(temps[i], o.write); err != nil {
+			return fmt.Errorf("onnx: write %s: %w", o.path, err)
+		}
+	}
+	for i, o := range outputs {
+		if err := os.Rename(temps[i], o.path); err != nil {
+			return fmt.Errorf("onnx: write %s: %w", o.path, err)
+		}
+		temps[i] = ""
+	}
+	return nil
+}
+
+func writeSynced(path string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
 	w := bufio.NewWriterSize(f, 1<<16)
-	if err = write(w); err != nil {
-		return err
+	err = write(w)
+	if err == nil {
+		err = w.Flush()
 	}
-	if err = w.Flush(); err != nil {
-		return err
+	if err == nil {
+		err = f.Sync()
 	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
+	return errors.Join(err, f.Close())
 }
