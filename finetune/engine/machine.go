@@ -120,3 +120,8 @@ func value(what string, n *op.Node, from Tensors) (*tensor.Dense, error) {
 }
 
 func clone(v *tensor.Dense) *tensor.Dense { return v.Clone().(*tensor.Dense) }
+
+// NewTensor returns a tensor over data. It panics when the sizes do not fit.
+func NewTensor[T float32 | int64](data []T, sizes ...int) *tensor.Dense {
+	return tensor.New(tensor.WithShape(sizes...), tensor.WithBacking(data))
+}

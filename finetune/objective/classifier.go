@@ -1,0 +1,45 @@
+package objective
+
+import (
+	"github.com/sslrt/sslrt/finetune/train"
+	"github.com/sslrt/sslrt/models"
+	"github.com/sslrt/sslrt/models/op"
+)
+
+// CrossEntropy is the mean of -log Softmax(logits) at the labels: logits [N, K],
+// labels int64 [N].
+func CrossEntropy(logits, labels *op.Node) *op.Node {
+	if logits == nil || labels == nil {
+		return nil
+	}
+	if len(logits.Dims) != 2 {
+		return logits.Graph().Fail("objective: CrossEntropy: want logits: [N, K], got %v", logits.Type)
+	}
+	picked := op.Mul(op.LogSoftmax(logits, 1), op.OneHot(labels, logits.Dims[1]))
+	return op.Neg(op.Mean(op.Sum(picked, false, 1), false))
+}
+
+// Supervised learns the labels of the images: an encoder and one linear layer.
+type Supervised struct {
+	Encoder models.ResNet
+	Classes int
+	Freeze  bool // the encoder keeps its weights and its running statistics
+}
+
+// Views returns 1.
+func (Supervised) Views() int { return 1 }
+
+// Loss builds the cross-entropy; the logits are a metric.
+func (s Supervised) Loss(b *train.Builder) *op.Node {
+	scope := b.Scope(NameEncoder)
+	if s.Freeze {
+		scope = b.EvalScope(NameEncoder)
+	}
+	h := s.Encoder.Forward(scope, b.Views())
+	if s.Freeze {
+		h = op.StopGradient(h)
+	}
+	logits := models.Linear(b.Scope(NameClassifier), h, s.Classes, true)
+	b.Metric("logits", logits)
+	return CrossEntropy(logits, b.Labels())
+}

@@ -1,0 +1,52 @@
+package objective
+
+import (
+	"github.com/sslrt/sslrt/finetune/train"
+	"github.com/sslrt/sslrt/models"
+	"github.com/sslrt/sslrt/models/op"
+)
+
+// Names of the networks in a state dict.
+const (
+	NameEncoder    = "encoder"
+	NameProjector  = "projector"
+	NameClassifier = "fc"
+)
+
+// Loss is a contrastive loss by its name.
+type Loss string
+
+const (
+	LossNTXent  Loss = "ntxent"  // NTXent, the default
+	LossInfoNCE Loss = "infonce" // one-directional InfoNCE
+)
+
+// SimCLR learns by telling the two views of an image from those of all others in
+// the batch (Chen et al., 2020, "A simple framework for contrastive learning of
+// visual representations"). Both views go through encoder and projector in one
+// pass, so that they share the statistics of their BatchNorms.
+type SimCLR struct {
+	Encoder     models.ResNet
+	Projector   models.Projector
+	Temperature float64
+	Contrast    Loss
+}
+
+// Views returns 2.
+func (SimCLR) Views() int { return 2 }
+
+// Loss builds the step; alignment and uniformity of the projections are metrics.
+func (s SimCLR) Loss(b *train.Builder) *op.Node {
+	h := s.Encoder.Forward(b.Scope(NameEncoder), b.Views())
+	z := s.Projector.Forward(b.Scope(NameProjector), h)
+	b.Metric("alignment", Alignment(z))
+	b.Metric("uniformity", Uniformity(z))
+	b.Metric("embedding", h)
+	switch s.Contrast {
+	case "", LossNTXent:
+		return NTXent(z, s.Temperature)
+	case LossInfoNCE:
+		return InfoNCE(op.Slice(z, 0, 0, b.N), op.Slice(z, 0, b.N, 2*b.N), s.Temperature)
+	}
+	return b.Graph.Fail("objective: unknown loss %q: choose %s or %s", s.Contrast, LossNTXent, LossInfoNCE)
+}

@@ -1,0 +1,3 @@
+// Package optim holds optimisers, as graph operations that give weights their
+// next values, and learning rate schedules.
+package optim

@@ -1,0 +1,58 @@
+package optim
+
+import (
+	"github.com/sslrt/sslrt/finetune/train"
+	"github.com/sslrt/sslrt/models"
+	"github.com/sslrt/sslrt/models/op"
+)
+
+// SGD is stochastic gradient descent as torch.optim.SGD does it:
+//
+//	d = grad + WeightDecay * w
+//	buf = Momentum * buf + (1 - Dampening) * d     (buf = d at the first step)
+//	w = w - lr * buf                               (lr * (d + Momentum * buf) with Nesterov)
+type SGD struct {
+	Momentum    float64
+	Dampening   float64
+	Nesterov    bool
+	WeightDecay float64
+}
+
+// statePrefix starts the names of an optimiser's state in a checkpoint.
+const statePrefix = "optim"
+
+// Update adds the optimiser's step; its momentum buffers are "optim.momentum."
+// and the weight's name.
+func (o SGD) Update(b *train.Builder, weights []models.Spec, grads []*op.Node) {
+	var fresh *op.Node
+	if o.Momentum != 0 && o.Dampening != 0 {
+		fresh = b.Feed("sgd.fresh", op.Dims(), func(s train.Step, data []float32) {
+			data[0] = float32(1 - o.Dampening)
+			if s.Index == 0 {
+				data[0] = 1
+			}
+		})
+	}
+	state := models.NewScope(b.Params, true).Sub(statePrefix).Sub("momentum")
+	for i, w := range weights {
+		d := grads[i]
+		if o.WeightDecay != 0 {
+			d = op.Add(d, op.Scale(w.Node, o.WeightDecay))
+		}
+		if o.Momentum != 0 {
+			buf := op.Scale(state.Buffer(w.Name, models.Constant(0), w.Node.Dims...), o.Momentum)
+			if fresh != nil {
+				buf = op.Add(buf, op.Mul(d, fresh))
+			} else {
+				buf = op.Add(buf, d)
+			}
+			state.SetBuffer(w.Name, buf)
+			if o.Nesterov {
+				d = op.Add(d, op.Scale(buf, o.Momentum))
+			} else {
+				d = buf
+			}
+		}
+		b.Set(w.Name, op.Sub(w.Node, op.Mul(d, b.Rate())))
+	}
+}
