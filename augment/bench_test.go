@@ -5,6 +5,8 @@ import (
 	"image"
 	"io"
 	"testing"
+
+	"github.com/disintegration/imaging"
 )
 
 func BenchmarkLoaderTwoViews(b *testing.B) {
@@ -54,6 +56,21 @@ func BenchmarkEvalPreprocess224(b *testing.B) {
 	for b.Loop() {
 		p.Tensor(dst, m)
 	}
+}
+
+func BenchmarkResize256(b *testing.B) {
+	m := benchPhoto()
+	b.Run("ours", func(b *testing.B) {
+		for b.Loop() {
+			Resize(m, 341, 256, Bilinear)
+		}
+	})
+	nrgba := imaging.Clone(m.ToImage())
+	b.Run("imaging", func(b *testing.B) {
+		for b.Loop() {
+			imaging.Resize(nrgba, 341, 256, imaging.Linear)
+		}
+	})
 }
 
 func BenchmarkSimCLRView(b *testing.B) {

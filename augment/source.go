@@ -105,6 +105,9 @@ func openPath(path string, opt SourceOptions) ([]Source, error) {
 	case !errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("augment: %w", err)
 	case path == "-":
+		if opt.Split != "" {
+			return nil, noSplit("standard input", opt)
+		}
 		in := opt.Stdin
 		if in == nil {
 			in = os.Stdin
@@ -121,6 +124,9 @@ func openGlob(pattern string, opt SourceOptions) ([]Source, error) {
 	matches, err := filepath.Glob(pattern)
 	if err != nil {
 		return nil, fmt.Errorf("augment: %s: %w", pattern, err)
+	}
+	if opt.Split != "" && slices.ContainsFunc(matches, isImageName) {
+		return nil, noSplit(pattern, opt)
 	}
 	var out []Source
 	loose := &fileSource{}
@@ -165,7 +171,7 @@ func openExisting(path string, info os.FileInfo, opt SourceOptions) (Source, err
 	unsplit := func(s Source, err error) (Source, error) {
 		if err == nil && opt.Split != "" && opt.Split != idxSplit(path) {
 			s.Close()
-			return nil, fmt.Errorf("augment: %s is a single part: split %q cannot be chosen from it", path, opt.Split)
+			return nil, noSplit(path, opt)
 		}
 		return s, err
 	}
@@ -198,6 +204,10 @@ func openExisting(path string, info os.FileInfo, opt SourceOptions) (Source, err
 		return unsplit(s, err)
 	}
 	return nil, fmt.Errorf("augment: %s: not an image (JPEG, PNG), zip, IDX file or list of paths", path)
+}
+
+func noSplit(name string, opt SourceOptions) error {
+	return fmt.Errorf("augment: %s is a single part: split %q cannot be chosen from it", name, opt.Split)
 }
 
 func isText(head []byte) bool {

@@ -195,6 +195,11 @@ func TestLists(t *testing.T) {
 	if _, err := s.Image(2); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "missing.png") {
 		t.Errorf("got %v", err)
 	}
+	for _, path := range []string{"-", "*.png", "c.png"} {
+		if _, err := Open([]string{path}, SourceOptions{Split: "test", Stdin: strings.NewReader("c.png")}); err == nil || !strings.Contains(err.Error(), "is a single part") {
+			t.Errorf("split of %s: %v", path, err)
+		}
+	}
 	if _, err = Open([]string{"-"}, SourceOptions{Stdin: strings.NewReader("")}); !errors.Is(err, ErrNoImages) {
 		t.Errorf("empty standard input: %v", err)
 	}
