@@ -2,11 +2,13 @@ package op
 
 import (
 	"fmt"
+	"math"
 
 	"gorgonia.org/tensor"
 )
 
-// Add returns a + b. Shapes broadcast as in NumPy, here and in Sub, Mul and Div.
+// Add returns a + b. Shapes broadcast as in NumPy, here and in the operations
+// that follow.
 func Add(a, b *Node) *Node { return Apply(arithmetic{addOp}, a, b) }
 
 // Sub returns a - b.
@@ -17,6 +19,17 @@ func Mul(a, b *Node) *Node { return Apply(arithmetic{mulOp}, a, b) }
 
 // Div returns a / b, element by element.
 func Div(a, b *Node) *Node { return Apply(arithmetic{divOp}, a, b) }
+
+// Pow returns a to the power of b, element by element.
+func Pow(a, b *Node) *Node { return Apply(arithmetic{powOp}, a, b) }
+
+// Maximum returns the larger of a and b, element by element. Where they are
+// equal each gets half of the gradient, as in PyTorch.
+func Maximum(a, b *Node) *Node { return Apply(arithmetic{maxOp}, a, b) }
+
+// Minimum returns the smaller of a and b, element by element. Where they are
+// equal each gets half of the gradient, as in PyTorch.
+func Minimum(a, b *Node) *Node { return Apply(arithmetic{minOp}, a, b) }
 
 // Scale returns x * c.
 func Scale(x *Node, c float64) *Node {
@@ -42,7 +55,7 @@ type arithmeticKind struct {
 	grad func(a, b, y, dy *Node) (da, db *Node)
 }
 
-var addOp, subOp, mulOp, divOp *arithmeticKind
+var addOp, subOp, mulOp, divOp, powOp, maxOp, minOp *arithmeticKind
 
 func init() {
 	addOp = &arithmeticKind{"Add", func(y, a, b []float32, sa, sb int) {
@@ -68,6 +81,27 @@ func init() {
 		da := Div(dy, b)
 		return da, Neg(Mul(da, y))
 	}}
+	powOp = &arithmeticKind{"Pow", func(y, a, b []float32, sa, sb int) {
+		for i := range y {
+			y[i] = float32(math.Pow(float64(a[i*sa]), float64(b[i*sb])))
+		}
+	}, func(a, b, y, dy *Node) (*Node, *Node) {
+		return Mul(Mul(dy, b), Pow(a, AddScalar(b, -1))), Mul(Mul(dy, y), Log(a))
+	}}
+	maxOp = &arithmeticKind{"Max", func(y, a, b []float32, sa, sb int) {
+		for i := range y {
+			y[i] = max(a[i*sa], b[i*sb])
+		}
+	}, func(a, b, y, dy *Node) (*Node, *Node) {
+		return Mul(dy, Apply(larger{}, a, b)), Mul(dy, Apply(larger{}, b, a))
+	}}
+	minOp = &arithmeticKind{"Min", func(y, a, b []float32, sa, sb int) {
+		for i := range y {
+			y[i] = min(a[i*sa], b[i*sb])
+		}
+	}, func(a, b, y, dy *Node) (*Node, *Node) {
+		return Mul(dy, Apply(larger{}, b, a)), Mul(dy, Apply(larger{}, a, b))
+	}}
 }
 
 type arithmetic struct{ *arithmeticKind }
@@ -82,7 +116,11 @@ func (o arithmetic) Infer(in []Type) (Type, error) {
 	return Type{Float32, s}, needFloat(in...)
 }
 
-func (o arithmetic) Run(in []*tensor.Dense) (*tensor.Dense, error) {
+func (o arithmetic) Run(in []*tensor.Dense) (*tensor.Dense, error) { return broadcastRun(in, o.f) }
+
+// broadcastRun fills the result of broadcasting two inputs with f, which sets
+// y[i] from a[i*sa] and b[i*sb]; y starts as zeros.
+func broadcastRun(in []*tensor.Dense, f func(y, a, b []float32, sa, sb int)) (*tensor.Dense, error) {
 	s, err := broadcast(Dims(in[0].Shape()...), Dims(in[1].Shape()...))
 	if err != nil {
 		return nil, err
@@ -91,13 +129,13 @@ func (o arithmetic) Run(in []*tensor.Dense) (*tensor.Dense, error) {
 	a, b := f32(in[0]), f32(in[1])
 	switch { // without broadcasting, or with one number: no odometer
 	case len(a) == len(y) && len(b) == len(y):
-		parallel(len(y), 1, func(lo, hi int) { o.f(y[lo:hi], a[lo:hi], b[lo:hi], 1, 1) })
+		parallel(len(y), 1, func(lo, hi int) { f(y[lo:hi], a[lo:hi], b[lo:hi], 1, 1) })
 		return out, nil
 	case len(a) == len(y) && len(b) == 1:
-		parallel(len(y), 1, func(lo, hi int) { o.f(y[lo:hi], a[lo:hi], b, 1, 0) })
+		parallel(len(y), 1, func(lo, hi int) { f(y[lo:hi], a[lo:hi], b, 1, 0) })
 		return out, nil
 	case len(a) == 1 && len(b) == len(y):
-		parallel(len(y), 1, func(lo, hi int) { o.f(y[lo:hi], a, b[lo:hi], 0, 1) })
+		parallel(len(y), 1, func(lo, hi int) { f(y[lo:hi], a, b[lo:hi], 0, 1) })
 		return out, nil
 	}
 	sa, sb := broadcastStrides(in[0].Shape(), s.Dims), broadcastStrides(in[1].Shape(), s.Dims)
@@ -106,7 +144,7 @@ func (o arithmetic) Run(in []*tensor.Dense) (*tensor.Dense, error) {
 	parallel(len(y)/inner, inner, func(lo, hi int) {
 		for row := lo; row < hi; row++ {
 			ia, ib := offset(row, s.Dims[:last], sa), offset(row, s.Dims[:last], sb)
-			o.f(y[row*inner:(row+1)*inner], a[ia:], b[ib:], sa[last], sb[last])
+			f(y[row*inner:(row+1)*inner], a[ia:], b[ib:], sa[last], sb[last])
 		}
 	})
 	return out, nil

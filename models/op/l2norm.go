@@ -85,26 +85,3 @@ func (o l2divide) Grad(in []*Node, y, dy *Node) []*Node {
 }
 
 func (o l2divide) ONNX(l *Lowering, n *Node, in []string) string { return l.Node("Div", in) }
-
-// above is 1 where x > limit and 0 elsewhere. It has no gradient.
-type above struct{ limit float64 }
-
-func (o above) String() string { return fmt.Sprintf("Above(%g)", o.limit) }
-
-func (o above) Infer(in []Type) (Type, error) { return in[0], needFloat(in...) }
-
-func (o above) Run(in []*tensor.Dense) (*tensor.Dense, error) {
-	out, y := zeros(in[0].Shape()...)
-	for i, v := range f32(in[0]) {
-		if v > float32(o.limit) {
-			y[i] = 1
-		}
-	}
-	return out, nil
-}
-
-func (o above) Grad(in []*Node, y, dy *Node) []*Node { return []*Node{nil} }
-
-func (o above) ONNX(l *Lowering, n *Node, in []string) string {
-	return l.Cast(l.Node("Greater", []string{in[0], l.Float(float32(o.limit))}), onnx.Float)
-}

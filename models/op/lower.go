@@ -52,13 +52,23 @@ func (l *Lowering) ReduceSum(x string, keep bool, axes ...int) string {
 	return l.Node("ReduceSum", []string{x, l.Ints(int64s(axes)...)}, keepAttr(keep))
 }
 
-// ReduceMean averages x over the axes, which moved from an attribute to an input
-// in opset 18.
+// ReduceMean averages x over the axes.
 func (l *Lowering) ReduceMean(x string, keep bool, axes ...int) string {
+	return l.reduce("ReduceMean", x, keep, axes)
+}
+
+// ReduceMax takes the largest element of x along the axes.
+func (l *Lowering) ReduceMax(x string, keep bool, axes ...int) string {
+	return l.reduce("ReduceMax", x, keep, axes)
+}
+
+// reduce writes a reduction whose axes moved from an attribute to an input in
+// opset 18; ReduceSum's had in 13.
+func (l *Lowering) reduce(op, x string, keep bool, axes []int) string {
 	if l.Opset >= 18 {
-		return l.Node("ReduceMean", []string{x, l.Ints(int64s(axes)...)}, keepAttr(keep))
+		return l.Node(op, []string{x, l.Ints(int64s(axes)...)}, keepAttr(keep))
 	}
-	return l.Node("ReduceMean", []string{x}, onnx.IntsAttr("axes", int64s(axes)...), keepAttr(keep))
+	return l.Node(op, []string{x}, onnx.IntsAttr("axes", int64s(axes)...), keepAttr(keep))
 }
 
 func keepAttr(keep bool) *onnx.Attr {

@@ -21,6 +21,9 @@ func Linear(x, w, bias *Node) *Node {
 	return addBias(Apply(gemm{transB: true}, x, w), bias)
 }
 
+// Gemm multiplies two matrices, each of them transposed first if its flag is set.
+func Gemm(a, b *Node, transA, transB bool) *Node { return Apply(gemm{transA, transB}, a, b) }
+
 func addBias(y, bias *Node) *Node {
 	if bias == nil {
 		return y

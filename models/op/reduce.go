@@ -9,19 +9,20 @@ import (
 
 // Sum adds up x over the axes, or over all of them when none is named. keep
 // leaves them with size 1.
-func Sum(x *Node, keep bool, axes ...int) *Node { return reduction(x, false, keep, axes) }
+func Sum(x *Node, keep bool, axes ...int) *Node { return reduction(x, "Sum", keep, axes) }
 
 // Mean averages x over the axes, or over all of them when none is named. keep
 // leaves them with size 1.
-func Mean(x *Node, keep bool, axes ...int) *Node { return reduction(x, true, keep, axes) }
+func Mean(x *Node, keep bool, axes ...int) *Node { return reduction(x, "Mean", keep, axes) }
 
-func reduction(x *Node, mean, keep bool, axes []int) *Node {
+// Max takes the largest element of x along the axes, or of all when none is
+// named. keep leaves them with size 1. Equal elements share the gradient evenly,
+// as in PyTorch's amax.
+func Max(x *Node, keep bool, axes ...int) *Node { return reduction(x, "Max", keep, axes) }
+
+func reduction(x *Node, name string, keep bool, axes []int) *Node {
 	if x == nil {
 		return nil
-	}
-	name := "Sum"
-	if mean {
-		name = "Mean"
 	}
 	axes, err := reducedAxes(x.Shape, axes)
 	if err != nil {
@@ -53,7 +54,7 @@ func reducedAxes(s Shape, axes []int) ([]int, error) {
 }
 
 type reduce struct {
-	name string // Sum or Mean
+	name string // Sum, Mean or Max
 	axes []int  // sorted
 	keep bool
 }
@@ -109,15 +110,24 @@ func (o reduce) Run(in []*tensor.Dense) (*tensor.Dense, error) {
 	parallel(len(y), count, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			base := offset(i, keptSizes, keptStrides)
-			sum := 0.0
+			sum, largest := 0.0, x[base]
 			for r := range count / inner {
 				at := base + offset(r, redSizes, redStrides)
+				if o.name == "Max" {
+					for range inner {
+						largest = max(largest, x[at])
+						at += step
+					}
+					continue
+				}
 				for range inner {
 					sum += float64(x[at])
 					at += step
 				}
 			}
-			y[i] = float32(sum * scale)
+			if y[i] = largest; o.name != "Max" {
+				y[i] = float32(sum * scale)
+			}
 		}
 	})
 	return out, nil
@@ -126,7 +136,12 @@ func (o reduce) Run(in []*tensor.Dense) (*tensor.Dense, error) {
 func (o reduce) Grad(in []*Node, y, dy *Node) []*Node {
 	x := in[0]
 	if !o.keep {
-		dy = Reshape(dy, reducedShape(x.Shape, o.axes, true))
+		kept := reducedShape(x.Shape, o.axes, true)
+		y, dy = Reshape(y, kept), Reshape(dy, kept)
+	}
+	if o.name == "Max" {
+		ties := Apply(equal{}, x, y)
+		return []*Node{Mul(ties, Div(dy, Sum(ties, true, o.axes...)))}
 	}
 	if o.name == "Mean" {
 		n := 1
@@ -142,8 +157,11 @@ func (o reduce) ONNX(l *Lowering, n *Node, in []string) string {
 	if len(o.axes) == 0 {
 		return l.Node("Identity", in)
 	}
-	if o.name == "Sum" {
+	switch o.name {
+	case "Sum":
 		return l.ReduceSum(in[0], o.keep, o.axes...)
+	case "Max":
+		return l.ReduceMax(in[0], o.keep, o.axes...)
 	}
 	return l.ReduceMean(in[0], o.keep, o.axes...)
 }

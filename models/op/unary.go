@@ -20,6 +20,24 @@ func Log(x *Node) *Node { return Apply(unary{logOp}, x) }
 // Sqrt returns the square root of x.
 func Sqrt(x *Node) *Node { return Apply(unary{sqrtOp}, x) }
 
+// Abs returns |x|. Its gradient at 0 is 0, as in PyTorch.
+func Abs(x *Node) *Node { return Apply(unary{absOp}, x) }
+
+// Sign returns -1, 0 or 1. It has no gradient.
+func Sign(x *Node) *Node { return Apply(unary{signOp}, x) }
+
+// Sin returns the sine of x, in radians.
+func Sin(x *Node) *Node { return Apply(unary{sinOp}, x) }
+
+// Cos returns the cosine of x, in radians.
+func Cos(x *Node) *Node { return Apply(unary{cosOp}, x) }
+
+// Erf returns the Gauss error function of x.
+func Erf(x *Node) *Node { return Apply(unary{erfOp}, x) }
+
+// Tanh returns the hyperbolic tangent of x.
+func Tanh(x *Node) *Node { return Apply(unary{tanhOp}, x) }
+
 // ReLU returns max(x, 0). Its gradient at 0 is 0, as in PyTorch.
 func ReLU(x *Node) *Node { return Apply(unary{reluOp}, x) }
 
@@ -42,7 +60,10 @@ type unaryKind struct {
 
 // The kinds are assigned in init because their gradients are made of
 // operations, which refer to the kinds.
-var negOp, expOp, logOp, sqrtOp, reluOp, sigmoidOp, stopOp *unaryKind
+var (
+	negOp, expOp, logOp, sqrtOp, absOp, signOp, sinOp, cosOp, erfOp *unaryKind
+	tanhOp, reluOp, sigmoidOp, stopOp                               *unaryKind
+)
 
 func init() {
 	negOp = &unaryKind{"Neg", func(x float64) float64 { return -x },
@@ -53,6 +74,18 @@ func init() {
 		func(x, y, dy *Node) *Node { return Div(dy, x) }}
 	sqrtOp = &unaryKind{"Sqrt", math.Sqrt,
 		func(x, y, dy *Node) *Node { return Div(Mul(dy, x.graph.Scalar(0.5)), y) }}
+	absOp = &unaryKind{"Abs", math.Abs,
+		func(x, y, dy *Node) *Node { return Mul(dy, Sign(x)) }}
+	signOp = &unaryKind{"Sign", sign,
+		func(x, y, dy *Node) *Node { return nil }}
+	sinOp = &unaryKind{"Sin", math.Sin,
+		func(x, y, dy *Node) *Node { return Mul(dy, Cos(x)) }}
+	cosOp = &unaryKind{"Cos", math.Cos,
+		func(x, y, dy *Node) *Node { return Neg(Mul(dy, Sin(x))) }}
+	erfOp = &unaryKind{"Erf", math.Erf,
+		func(x, y, dy *Node) *Node { return Scale(Mul(dy, Exp(Neg(Mul(x, x)))), 2/math.SqrtPi) }}
+	tanhOp = &unaryKind{"Tanh", math.Tanh,
+		func(x, y, dy *Node) *Node { return Mul(dy, Sub(x.graph.Scalar(1), Mul(y, y))) }}
 	reluOp = &unaryKind{"Relu", func(x float64) float64 {
 		if x < 0 {
 			return 0
@@ -63,6 +96,16 @@ func init() {
 		func(x, y, dy *Node) *Node { return Mul(dy, Mul(y, Sub(x.graph.Scalar(1), y))) }}
 	stopOp = &unaryKind{"Identity", func(x float64) float64 { return x },
 		func(x, y, dy *Node) *Node { return nil }}
+}
+
+func sign(x float64) float64 {
+	switch {
+	case x > 0:
+		return 1
+	case x < 0:
+		return -1
+	}
+	return x // 0, and NaN stays NaN
 }
 
 type unary struct{ *unaryKind }
