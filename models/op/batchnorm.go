@@ -55,14 +55,18 @@ func perChannel(x Type) (Type, error) {
 
 // lowerBatchNorm writes the one ONNX node that gives y, mean and variance.
 // momentum 0 makes its running statistics those of the batch.
-func lowerBatchNorm(l *Lowering, x, w, b string, channels int, eps float64) []string {
+//
+// ONNX Runtime computes the running statistics in the memory of the ones it is
+// given, also where that memory belongs to a value that other nodes share, and
+// its optimiser makes values that are alike one. So each node is given statistics
+// that differ from all others; with momentum 0 they do not matter.
+func lowerBatchNorm(l *Lowering, x, w, b string, eps float64) []string {
 	return l.Once(fmt.Sprintf("BatchNorm %s %s %s %g", x, w, b, eps), func() []string {
-		zero := l.Floats(make([]float32, channels)...)
-		one := make([]float32, channels)
-		for i := range one {
-			one[i] = 1
+		own := func() string {
+			l.scratch++
+			return l.Node("Mul", []string{w, l.Float(float32(l.scratch))})
 		}
-		return l.NodeN("BatchNormalization", []string{x, w, b, zero, l.Floats(one...)}, 3,
+		return l.NodeN("BatchNormalization", []string{x, w, b, own(), own()}, 3,
 			onnx.FloatAttr("epsilon", float32(eps)), onnx.FloatAttr("momentum", 0), onnx.IntAttr("training_mode", 1))
 	})
 }
@@ -94,7 +98,7 @@ func (o batchMean) Run(in []*tensor.Dense) (*tensor.Dense, error) {
 func (o batchMean) Grad(in []*Node, y, dy *Node) []*Node { return make([]*Node, 3) }
 
 func (o batchMean) ONNX(l *Lowering, n *Node, in []string) string {
-	return lowerBatchNorm(l, in[0], in[1], in[2], n.Dims[0], o.eps)[1]
+	return lowerBatchNorm(l, in[0], in[1], in[2], o.eps)[1]
 }
 
 // batchVar is the biased variance of each channel: inputs x, mean.
@@ -128,7 +132,7 @@ func (o batchVar) Grad(in []*Node, y, dy *Node) []*Node { return make([]*Node, 2
 func (o batchVar) ONNX(l *Lowering, n *Node, in []string) string {
 	mean := n.Inputs[1] // batchMean: its inputs name the shared node
 	x, w, b := l.NameOf(mean.Inputs[0]), l.NameOf(mean.Inputs[1]), l.NameOf(mean.Inputs[2])
-	return lowerBatchNorm(l, x, w, b, n.Dims[0], o.eps)[2]
+	return lowerBatchNorm(l, x, w, b, o.eps)[2]
 }
 
 // batchNorm is y: inputs x, mean, variance, weight, bias.
@@ -184,7 +188,7 @@ func channelSum(x *Node) *Node {
 }
 
 func (o batchNorm) ONNX(l *Lowering, n *Node, in []string) string {
-	return lowerBatchNorm(l, in[0], in[3], in[4], n.Dims[1], o.eps)[0]
+	return lowerBatchNorm(l, in[0], in[3], in[4], o.eps)[0]
 }
 
 // normWeightGrad is sum(dy * xhat) of each channel: inputs x, mean, variance, dy.

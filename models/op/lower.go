@@ -8,6 +8,8 @@ type Lowering struct {
 	Opset int // of the default domain, 13 or later
 	once  map[string][]string
 	names map[*Node]string
+
+	scratch int // values made only to differ, see lowerBatchNorm
 }
 
 // NewLowering returns a lowering into b.
