@@ -131,7 +131,7 @@ func readCSV(r io.Reader) (*Embeddings, error) {
 		return nil, fmt.Errorf("header: %w", err)
 	}
 	if len(head) < 3 || head[0] != "file" || head[1] != "label" {
-		return nil, fmt.Errorf("got columns %.80q, want file, label, e0, e1, ...", head)
+		return nil, fmt.Errorf("got columns %.80q, want file, label, e0, e1 and so on", head)
 	}
 	e := &Embeddings{}
 	row := make([]float32, len(head)-2)

@@ -36,9 +36,14 @@ func Setup(ctx context.Context, opt SetupOptions) (Library, error) {
 		say = func(string) {}
 	}
 	if opt.Path == "" && !opt.Force {
-		if lib, err := Find(FindOptions{}); err == nil {
+		lib, err := Find(FindOptions{})
+		if err == nil {
 			say("found " + lib.String())
 			return lib, nil
+		}
+		if os.Getenv(EnvLibrary) != "" {
+			// What we install would not be used.
+			return Library{}, fmt.Errorf("%w; unset %s first", err, EnvLibrary)
 		}
 	}
 	cache, err := cacheDir()

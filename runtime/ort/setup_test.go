@@ -144,6 +144,23 @@ func TestSetup(t *testing.T) {
 	}
 }
 
+// Setup does nothing where a library is found, and does not hide a wrong variable.
+func TestSetupFinds(t *testing.T) {
+	emptyCache(t)
+	lib := fakeLibrary(t, t.TempDir(), Version)
+	t.Setenv("PATH", t.TempDir())
+	t.Setenv(EnvLibrary, lib)
+	var said []string
+	got, err := Setup(context.Background(), SetupOptions{Progress: func(s string) { said = append(said, s) }})
+	if err != nil || got.Path != lib || len(said) != 1 || !strings.Contains(said[0], lib) {
+		t.Errorf("got %v, %v, said %q, want %s found", got, err, said, lib)
+	}
+	t.Setenv(EnvLibrary, lib+".no")
+	if _, err := Setup(context.Background(), SetupOptions{}); err == nil || !strings.Contains(err.Error(), "unset "+EnvLibrary) {
+		t.Errorf("got %v, want an error that says to unset %s", err, EnvLibrary)
+	}
+}
+
 func TestSetupNoClients(t *testing.T) {
 	emptyCache(t)
 	t.Setenv("PATH", t.TempDir())
