@@ -98,6 +98,7 @@ and runs those on ONNX Runtime: embeddings, evaluation, search.
 
 // commands are the subcommands, one per file.
 var commands = []func(streams, *global) *cobra.Command{
+	newPretrain,
 	newVersion,
 }
 

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/finetune"
+)
+
+func newPretrain(s streams, g *global) *cobra.Command {
+	c := finetune.DefaultConfig()
+	var o pretrainOptions
+	cmd := &cobra.Command{
+		Use:   "pretrain DATA...",
+		Short: "Train an encoder on images without labels",
+		Long: `Train an encoder on images without labels (SimCLR), or with the labels of class
+subfolders (--method supervised).
+
+DATA is a folder (class subfolders are labels, else unlabelled), one image, a glob,
+a text file of paths, - for paths on standard input, a zip of images, or MNIST-style
+IDX files. Several may be given.
+
+The run is kept in a directory: config.yaml, metrics.jsonl, preview.png and
+checkpoints. The defaults are lightly's published recipe for CIFAR-10.`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.changed = cmd.Flags().Changed
+			return pretrain(cmd.Context(), c, o, args, s, g)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.Method, "method", c.Method, "simclr or supervised")
+	f.StringVar(&c.Encoder, "encoder", c.Encoder, "resnet18, resnet34 or resnet50")
+	f.Float64Var(&c.Width, "width", c.Width, "factor on the encoder's channels")
+	f.StringVar(&c.Stem, "stem", c.Stem, "auto (by image size), cifar (3x3) or imagenet (7x7 and max-pool)")
+	f.StringVar(&o.projector, "projector", "", `output widths, such as 512-128; a single one is a linear layer; none (default: the encoder's size, then 128)`)
+	f.StringVar(&c.Loss, "loss", c.Loss, "ntxent or infonce (one-directional)")
+	f.Float64Var(&c.Temperature, "temperature", c.Temperature, "of the loss")
+	f.IntVar(&c.ImageSize, "image-size", c.ImageSize, "pixels (default: the first image's up to 64, else 128)")
+	f.IntVar(&c.Channels, "channels", c.Channels, "3, or 1 for grey images")
+	f.IntVar(&c.Epochs, "epochs", c.Epochs, "passes over the data; 0 keeps the initial weights")
+	f.IntVar(&c.BatchSize, "batch-size", c.BatchSize, "images; a step runs two views of each")
+	f.StringVar(&c.Optimizer, "optimizer", c.Optimizer, "sgd")
+	f.Float64Var(&c.LR, "lr", c.LR, "learning rate (default 0.06 * batch size / 128)")
+	f.Float64Var(&c.Momentum, "momentum", c.Momentum, "of sgd")
+	f.BoolVar(&c.Nesterov, "nesterov", c.Nesterov, "Nesterov's form of the momentum")
+	f.Float64Var(&c.WeightDecay, "weight-decay", c.WeightDecay, "on all weights")
+	f.Float64Var(&c.WarmupEpochs, "warmup-epochs", c.WarmupEpochs, "of a linearly rising learning rate, before the cosine")
+	f.Uint64Var(&c.Seed, "seed", c.Seed, "of weights, order and augmentations")
+	f.StringVar(&c.Engine, "engine", c.Engine, "auto, ort (ONNX Runtime) or go")
+	f.StringVar(&c.Device, "device", c.Device, "cpu or cuda:0")
+	f.IntVar(&c.Threads, "threads", c.Threads, "of the machine (default: all processors)")
+	f.IntVar(&c.Workers, "workers", c.Workers, "that decode and augment (default: all processors)")
+	f.IntVar(&c.Limit, "limit", c.Limit, "use the first images only")
+	f.StringVar(&c.Split, "split", c.Split, "train or test, where a source has splits")
+	f.StringVar(&o.run, "run", "", "run directory (default: a new one in "+finetune.RunsDir+")")
+	f.BoolVar(&o.resume, "resume", false, "go on with the run in --run from its newest checkpoint")
+	f.IntVar(&o.crosscheck, "crosscheck", 0, "first run a number of steps on both machines and print how far they agree")
+	f.StringVar(&o.init, "init", "", "start from imported weights (not built yet)")
+	f.StringVar(&o.config, "config", "", "read the run's settings from a file (not built yet)")
+	f.StringArrayVar(&o.set, "set", nil, "override a setting of --config: key=value (not built yet)")
+	return cmd
+}
+
+type pretrainOptions struct {
+	run, projector, init, config string
+	set                          []string
+	resume                       bool
+	crosscheck                   int
+	changed                      func(flag string) bool
+}
+
+// crosscheckBatch is the number of images per cross-checked step: the machine in
+// Go is slow.
+const crosscheckBatch = 16
+
+func pretrain(ctx context.Context, c finetune.Config, o pretrainOptions, args []string, s streams, g *global) error {
+	for flag, given := range map[string]bool{"init": o.init != "", "config": o.config != "", "set": len(o.set) > 0} {
+		if given {
+			return usagef("--%s is not built yet", flag)
+		}
+	}
+	if err := setProjector(&c, o.projector); err != nil {
+		return err
+	}
+	var run *finetune.Run
+	if o.resume {
+		if o.run == "" {
+			return usagef("--resume needs --run DIR")
+		}
+		existing, err := finetune.OpenRun(o.run)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if o.changed("epochs") || o.changed("batch-size") || o.changed("encoder") || o.changed("seed") || o.changed("method") {
+			return usagef("--resume takes its settings from %s: leave out the others", filepath.Join(o.run, "config.yaml"))
+		}
+		run, c = existing, existing.Config
+		args = c.Data
+	}
+	if len(args) == 0 {
+		return usagef("pretrain needs DATA: a folder of images, for example")
+	}
+	c.Data = args
+	src, err := augment.Open(args, augment.SourceOptions{Split: c.Split, DefaultSplit: "train", Stdin: s.in})
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	if c.Limit > 0 && c.Limit < src.Len() {
+		first := make([]int, c.Limit)
+		for i := range first {
+			first[i] = i
+		}
+		src = augment.Subset(src, first)
+	}
+	if err := c.Resolve(src); err != nil {
+		return err
+	}
+	if o.crosscheck > 0 {
+		a, err := finetune.CrossCheck(ctx, c, src, crosscheckBatch, o.crosscheck)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(s.err, "cross-check: %d steps on %s and on %s: losses differ by %.1e at most; weights after the first step by %.1e of the largest\n",
+			o.crosscheck, a.Machines[0], a.Machines[1], a.MaxLoss, a.FirstStep)
+	}
+	if run == nil {
+		dir := o.run
+		if dir == "" {
+			dir = filepath.Join(finetune.RunsDir, c.Method+"-"+c.Encoder+"-"+time.Now().Format("20060102-150405"))
+		}
+		if run, err = finetune.CreateRun(dir, c); err != nil {
+			return err
+		}
+		if err := run.WritePreview(src); err != nil {
+			return err
+		}
+	}
+	report := newTrainReport(s.err, &c)
+	result, err := finetune.Pretrain(ctx, run, src, report.events())
+	report.finish()
+	if err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w\ngo on with: sslrt pretrain --resume --run %s", err, run.Dir)
+		}
+		return err
+	}
+	if g.json {
+		return printJSON(s.out, map[string]any{"run": result.Dir, "steps": result.Steps, "seconds": result.Seconds,
+			"images_per_s": result.ImagesPerS, "data_wait": result.DataWait, "metrics": result.Metrics})
+	}
+	fmt.Fprintf(s.out, "%s: %d steps in %s, %.0f images/s, %.0f%% of the time waiting for data\nnext: sslrt export encoder.onnx --run %s\n",
+		result.Dir, result.Steps, time.Duration(result.Seconds*float64(time.Second)).Round(time.Second), result.ImagesPerS, 100*result.DataWait, result.Dir)
+	return nil
+}
+
+// setProjector reads --projector: widths joined by dashes, or none.
+func setProjector(c *finetune.Config, flag string) error {
+	switch flag {
+	case "":
+		return nil
+	case "none":
+		c.NoProjector = true
+		return nil
+	}
+	for part := range strings.SplitSeq(flag, "-") {
+		w, err := strconv.Atoi(part)
+		if err != nil || w < 1 {
+			return usagef("--projector %s: want widths such as 512-128, or none", flag)
+		}
+		c.Projector = append(c.Projector, w)
+	}
+	return nil
+}
+

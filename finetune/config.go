@@ -1,0 +1,261 @@
+package finetune
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/finetune/objective"
+	"github.com/sslrt/sslrt/finetune/optim"
+	"github.com/sslrt/sslrt/finetune/train"
+	"github.com/sslrt/sslrt/models"
+)
+
+// Methods of training.
+const (
+	MethodSimCLR     = "simclr"
+	MethodSupervised = "supervised" // labels, cross-entropy
+)
+
+// configVersion is the version of the configuration's format.
+const configVersion = 1
+
+// Config describes a run completely: the same configuration, data, machine and
+// number of threads give the same weights.
+type Config struct {
+	Version int `yaml:"version"`
+
+	Method string   `yaml:"method"` // MethodSimCLR, the default, or MethodSupervised
+	Data   []string `yaml:"data"`   // what augment.Open reads
+	Split  string   `yaml:"split,omitempty"`
+	Limit  int      `yaml:"limit,omitempty"` // use the first images only; 0: all
+
+	Encoder     string    `yaml:"encoder"`           // resnet18 (default), resnet34, resnet50
+	Width       float64   `yaml:"width"`             // factor on the encoder's channels; default 1
+	Stem        string    `yaml:"stem"`              // auto (default: by image size), cifar, imagenet
+	Projector   []int     `yaml:"projector"`         // output widths; default: the encoder's scaled 512, then 128
+	NoProjector bool      `yaml:"no_projector"`      // the loss compares embeddings
+	Classes     []string  `yaml:"classes,omitempty"` // class names, of MethodSupervised
+	ImageSize   int       `yaml:"image_size"`        // pixels; default: the first image's up to 64, else 128
+	Channels    int       `yaml:"channels"`          // 3 (default) or 1
+	Mean        []float32 `yaml:"mean"`              // per channel; default ImageNet's
+	Std         []float32 `yaml:"std"`
+
+	Loss        string  `yaml:"loss"`        // ntxent (default) or infonce
+	Temperature float64 `yaml:"temperature"` // default 0.5
+
+	Epochs       int     `yaml:"epochs"`     // default 200
+	BatchSize    int     `yaml:"batch_size"` // images; default 128
+	Optimizer    string  `yaml:"optimizer"`  // sgd
+	LR           float64 `yaml:"lr"`         // default 0.06 * batch size / 128
+	Momentum     float64 `yaml:"momentum"`   // default 0.9
+	Nesterov     bool    `yaml:"nesterov"`
+	WeightDecay  float64 `yaml:"weight_decay"` // default 5e-4, on all weights
+	WarmupEpochs float64 `yaml:"warmup_epochs"`
+
+	Seed    uint64 `yaml:"seed"`
+	Engine  string `yaml:"engine"` // auto (default), ort, go
+	Device  string `yaml:"device"` // cpu (default), cuda:0
+	Threads int    `yaml:"threads"`
+	Workers int    `yaml:"workers"` // they change no number
+}
+
+// DefaultConfig returns the default recipe: lightly's for CIFAR-10, the published
+// one of this scale. Sizes that depend on the data are left 0 until Resolve.
+func DefaultConfig() Config {
+	return Config{
+		Version: configVersion, Method: MethodSimCLR,
+		Encoder: "resnet18", Width: 1, Stem: "auto", Channels: 3,
+		Loss: string(objective.LossNTXent), Temperature: 0.5,
+		Epochs: 200, BatchSize: 128,
+		Optimizer: "sgd", Momentum: 0.9, WeightDecay: 5e-4,
+		Engine: "auto", Device: "cpu",
+	}
+}
+
+// Resolve fills in what depends on the data and on other settings, and checks the
+// whole.
+func (c *Config) Resolve(src augment.Source) error {
+	if src.Len() == 0 {
+		return errors.New("finetune: the data hold no image")
+	}
+	if c.ImageSize == 0 {
+		size, err := usualSize(src)
+		if err != nil {
+			return err
+		}
+		c.ImageSize = size
+	}
+	if c.Stem == "auto" || c.Stem == "" {
+		c.Stem = string(models.StemFor(c.ImageSize))
+	}
+	if c.LR == 0 {
+		c.LR = 0.06 * float64(c.BatchSize) / 128
+	}
+	if c.Channels != 1 && c.Channels != 3 {
+		return fmt.Errorf("finetune: channels is %d: choose 1 or 3", c.Channels)
+	}
+	pre := augment.EvalPreprocess(c.ImageSize)
+	if c.Mean == nil {
+		c.Mean = slices.Clone(pre.Mean[:])
+	}
+	if c.Std == nil {
+		c.Std = slices.Clone(pre.Std[:])
+	}
+	encoder, err := c.encoder()
+	if err != nil {
+		return err
+	}
+	if c.Projector == nil && !c.NoProjector && c.Method == MethodSimCLR {
+		c.Projector = []int{encoder.Size(), 128}
+	}
+	if c.Method == MethodSupervised {
+		if c.Classes = src.Classes(); len(c.Classes) < 2 {
+			return fmt.Errorf("finetune: method %s needs images of two classes or more (class subfolders)", c.Method)
+		}
+	}
+	return c.validate(src.Len())
+}
+
+func (c *Config) validate(images int) error {
+	if c.Version != configVersion {
+		return fmt.Errorf("finetune: the configuration has version %d, this program reads %d", c.Version, configVersion)
+	}
+	switch c.Method {
+	case MethodSimCLR, MethodSupervised:
+	default:
+		return fmt.Errorf("finetune: unknown method %q: choose %s or %s", c.Method, MethodSimCLR, MethodSupervised)
+	}
+	if l := objective.Loss(c.Loss); l != objective.LossNTXent && l != objective.LossInfoNCE {
+		return fmt.Errorf("finetune: unknown loss %q: choose %s or %s", c.Loss, objective.LossNTXent, objective.LossInfoNCE)
+	}
+	if c.Optimizer != "sgd" {
+		return fmt.Errorf("finetune: optimizer %q is not built yet: choose sgd", c.Optimizer)
+	}
+	for _, w := range c.Projector {
+		if w < 1 {
+			return fmt.Errorf("finetune: projector widths must be positive, got %v", c.Projector)
+		}
+	}
+	smallest := 2
+	if c.BatchSize < smallest {
+		return fmt.Errorf("finetune: the batch size is %d, want %d or more", c.BatchSize, smallest)
+	}
+	if c.BatchSize > images {
+		return fmt.Errorf("finetune: the batch size %d is larger than the data: %d images; choose %d or less", c.BatchSize, images, images)
+	}
+	for _, s := range []struct {
+		name  string
+		value float64
+		ok    bool
+	}{
+		{"image size", float64(c.ImageSize), c.ImageSize >= 8 && c.ImageSize <= 1024},
+		{"epochs", float64(c.Epochs), c.Epochs >= 0},
+		{"temperature", c.Temperature, c.Temperature > 0},
+		{"learning rate", c.LR, c.LR > 0},
+		{"momentum", c.Momentum, c.Momentum >= 0 && c.Momentum < 1},
+		{"weight decay", c.WeightDecay, c.WeightDecay >= 0},
+		{"warmup epochs", c.WarmupEpochs, c.WarmupEpochs >= 0 && c.WarmupEpochs <= float64(c.Epochs)},
+		{"number of threads", float64(c.Threads), c.Threads >= 0},
+		{"number of workers", float64(c.Workers), c.Workers >= 0},
+		{"limit", float64(c.Limit), c.Limit >= 0},
+	} {
+		if !s.ok {
+			return fmt.Errorf("finetune: the %s %g is out of range", s.name, s.value)
+		}
+	}
+	if c.Nesterov && c.Momentum == 0 {
+		return errors.New("finetune: nesterov needs a momentum")
+	}
+	return c.Preprocess().Validate()
+}
+
+// usualSize is the size of the first image that can be read, if it is small.
+func usualSize(src augment.Source) (int, error) {
+	var first error
+	for i := range src.Len() {
+		m, err := src.Image(i)
+		if err != nil {
+			if first == nil {
+				first = err
+			}
+			continue
+		}
+		if side := min(m.W, m.H); side <= 64 {
+			return max(side, 8), nil
+		}
+		return 128, nil
+	}
+	return 0, fmt.Errorf("finetune: none of the %d images can be read; the first: %w", src.Len(), first)
+}
+
+// Preprocess returns the evaluation preprocessing that goes with the run.
+func (c *Config) Preprocess() augment.Preprocess {
+	p := augment.EvalPreprocess(c.ImageSize)
+	if c.Channels == 1 {
+		p = p.Gray()
+	}
+	copy(p.Mean[:], c.Mean)
+	copy(p.Std[:], c.Std)
+	return p
+}
+
+// Policy returns the random augmentation of the run.
+func (c *Config) Policy() augment.Policy { return augment.SimCLR(c.ImageSize) }
+
+func (c *Config) encoder() (models.ResNet, error) {
+	return models.NewResNet(c.Encoder, models.Stem(c.Stem), c.Width)
+}
+
+// Network returns the encoder and the projector, which has no widths for a method
+// without one.
+func (c *Config) Network() (models.ResNet, models.Projector, error) {
+	e, err := c.encoder()
+	return e, models.NewProjector(c.Projector...), err
+}
+
+// Objective returns what the run minimises.
+func (c *Config) Objective() (train.Objective, error) {
+	encoder, projector, err := c.Network()
+	if err != nil {
+		return nil, err
+	}
+	if c.Method == MethodSupervised {
+		return objective.Supervised{Encoder: encoder, Classes: len(c.Classes)}, nil
+	}
+	return objective.SimCLR{Encoder: encoder, Projector: projector,
+		Temperature: c.Temperature, Contrast: objective.Loss(c.Loss)}, nil
+}
+
+// Step builds the training step of the run, of which an epoch has a number.
+func (c *Config) Step(stepsPerEpoch int) (*train.Program, error) {
+	o, err := c.Objective()
+	if err != nil {
+		return nil, err
+	}
+	rate := optim.Cosine{Base: c.LR, Warmup: int(c.WarmupEpochs * float64(stepsPerEpoch))}
+	return train.Build(train.Config{
+		Objective: o,
+		Optimizer: optim.SGD{Momentum: c.Momentum, Nesterov: c.Nesterov, WeightDecay: c.WeightDecay},
+		Rate:      rate.Rate,
+		BatchSize: c.BatchSize,
+		Image:     []int{c.Channels, c.ImageSize, c.ImageSize},
+	})
+}
+
+// ParseConfig reads a configuration. Unknown keys and wrong types are errors that
+// show the line.
+func ParseConfig(data []byte) (Config, error) {
+	c := DefaultConfig()
+	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&c); err != nil {
+		return Config{}, fmt.Errorf("finetune: read configuration: %w", err)
+	}
+	return c, nil
+}
+
+// Marshal writes the configuration as YAML.
+func (c Config) Marshal() ([]byte, error) { return yaml.Marshal(c) }

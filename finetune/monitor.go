@@ -1,0 +1,138 @@
+package finetune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+
+	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/export"
+	"github.com/sslrt/sslrt/finetune/engine"
+	"github.com/sslrt/sslrt/finetune/knn"
+	"github.com/sslrt/sslrt/finetune/objective"
+	"github.com/sslrt/sslrt/models"
+	"github.com/sslrt/sslrt/models/op"
+)
+
+// Sizes of the nearest-neighbour measurement during training: it must cost little
+// beside an epoch.
+const (
+	monitorBank    = 5000
+	monitorQueries = 1000
+	monitorBatch   = 128
+)
+
+// monitor measures the encoder after each epoch by nearest neighbours among its
+// training images: a part of them finds its classes in another part. It shows
+// whether training goes well and chooses nothing; sslrt evaluate measures on
+// images that training has not seen.
+type monitor struct {
+	program       engine.Program
+	pre           augment.Preprocess
+	workers       int
+	bank, queries augment.Source
+}
+
+func newMonitor(machine engine.Machine, c *Config, src augment.Source) (*monitor, error) {
+	encoder, err := c.encoder()
+	if err != nil {
+		return nil, err
+	}
+	var labelled []int
+	for i := range src.Len() {
+		if src.Label(i) >= 0 {
+			labelled = append(labelled, i)
+		}
+	}
+	queries := min(monitorQueries, len(labelled)/5)
+	bank := min(monitorBank, len(labelled)-queries)
+	if queries == 0 {
+		return nil, nil
+	}
+	// The same images in every run over the same data, whatever its seed.
+	rand.New(rand.NewPCG(1, uint64(len(labelled)))).Shuffle(len(labelled), func(i, j int) {
+		labelled[i], labelled[j] = labelled[j], labelled[i]
+	})
+	m := &monitor{pre: c.Preprocess(), workers: c.Workers,
+		queries: augment.Subset(src, labelled[:queries]),
+		bank:    augment.Subset(src, labelled[queries:queries+bank])}
+
+	g := op.NewGraph()
+	x := g.Input(imageInput, op.Float32, op.Batched(monitorBatch, c.Channels, c.ImageSize, c.ImageSize))
+	h := encoder.Forward(models.NewScope(models.NewParams(g), false).Sub(objective.NameEncoder), x)
+	m.program, err = machine.Compile(engine.Function{Outputs: []export.Output{{Name: embeddingOutput, Node: h}}})
+	return m, err
+}
+
+// Names in the monitor's graph, those of an exported encoder.
+const (
+	imageInput      = "image"
+	embeddingOutput = "embedding"
+)
+
+// measure returns the nearest-neighbour accuracy for the encoder's current state.
+func (m *monitor) measure(ctx context.Context, state engine.Tensors) (float64, error) {
+	if m == nil {
+		return 0, nil
+	}
+	if err := m.program.Load(state); err != nil {
+		return 0, err
+	}
+	bank, bankLabels, dim, err := m.embed(ctx, m.bank)
+	if err != nil {
+		return 0, err
+	}
+	queries, labels, _, err := m.embed(ctx, m.queries)
+	if err != nil {
+		return 0, err
+	}
+	classifier, err := knn.New(bank, bankLabels, dim, knn.Options{})
+	if err != nil {
+		return 0, fmt.Errorf("finetune: nearest neighbours: %w", err)
+	}
+	r, err := classifier.Evaluate(queries, labels)
+	return r.Accuracy, err
+}
+
+// embed returns the embeddings and labels of a source: [n, dim]. Images that
+// cannot be read are left out.
+func (m *monitor) embed(ctx context.Context, src augment.Source) (x []float32, labels []int, dim int, err error) {
+	loader, err := augment.NewEvalLoader(src, m.pre, monitorBatch, m.workers)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	defer loader.Close()
+	images := make([]float32, monitorBatch*m.pre.Len())
+	for {
+		b, err := loader.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return x, labels, dim, nil
+		}
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		copy(images, b.Views[0]) // the last batch is filled up by what was there
+		out, err := m.program.Run(ctx, engine.Tensors{imageInput: engine.NewTensor(images, monitorBatch, m.pre.Channels, m.pre.Height, m.pre.Width)})
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		h := out[embeddingOutput].Float32s()
+		dim = len(h) / monitorBatch
+		for i := range b.Index {
+			if b.Failed == nil || b.Failed[i] == nil {
+				x = append(x, h[i*dim:(i+1)*dim]...)
+				labels = append(labels, b.Labels[i])
+			}
+		}
+		loader.Release(b)
+	}
+}
+
+func (m *monitor) Close() error {
+	if m == nil {
+		return nil
+	}
+	return m.program.Close()
+}

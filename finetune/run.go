@@ -1,0 +1,164 @@
+package finetune
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/sslrt/sslrt/models"
+)
+
+// Names in a run directory.
+const (
+	fileConfig  = "config.yaml"
+	fileMetrics = "metrics.jsonl"
+	filePreview = "preview.png"
+	fileLast    = "checkpoints/last.safetensors"
+	fileLatest  = "latest" // beside the runs: names the newest
+)
+
+// RunsDir is where runs are kept that are not given a directory.
+const RunsDir = "runs"
+
+// Run is a run directory: config.yaml, metrics.jsonl, preview.png and checkpoints.
+type Run struct {
+	Dir    string
+	Config Config
+}
+
+// CheckpointInfo says when a checkpoint was written.
+type CheckpointInfo struct {
+	Step, Total int // steps done, and of the whole run
+	Epoch       int // epochs begun
+}
+
+// CreateRun makes a run directory and writes its configuration. A directory that
+// holds a run already is an error.
+func CreateRun(dir string, c Config) (*Run, error) {
+	r := &Run{Dir: dir, Config: c}
+	if _, err := os.Stat(r.path(fileConfig)); err == nil {
+		return nil, fmt.Errorf("finetune: %s holds a run already: choose another directory, or go on with it by --resume", dir)
+	}
+	if err := os.MkdirAll(filepath.Dir(r.path(fileLast)), 0o755); err != nil {
+		return nil, fmt.Errorf("finetune: create run: %w", err)
+	}
+	data, err := c.Marshal()
+	if err != nil {
+		return nil, fmt.Errorf("finetune: create run %s: %w", dir, err)
+	}
+	if err := writeFile(r.path(fileConfig), data); err != nil {
+		return nil, fmt.Errorf("finetune: create run: %w", err)
+	}
+	if filepath.Base(filepath.Dir(filepath.Clean(dir))) == RunsDir {
+		latest := filepath.Join(filepath.Dir(filepath.Clean(dir)), fileLatest)
+		if err := writeFile(latest, []byte(filepath.Base(dir)+"\n")); err != nil {
+			return nil, fmt.Errorf("finetune: create run: %w", err)
+		}
+	}
+	return r, nil
+}
+
+// OpenRun opens the run in a directory, or the newest one in RunsDir for "".
+func OpenRun(dir string) (*Run, error) {
+	if dir == "" {
+		name, err := os.ReadFile(filepath.Join(RunsDir, fileLatest))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("finetune: there is no run in %s: train one with sslrt pretrain, or name one with --run", RunsDir)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("finetune: open run: %w", err)
+		}
+		dir = filepath.Join(RunsDir, strings.TrimSpace(string(name)))
+	}
+	r := &Run{Dir: dir}
+	data, err := os.ReadFile(r.path(fileConfig))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("finetune: %s is not a run: it has no %s", dir, fileConfig)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("finetune: open run: %w", err)
+	}
+	if r.Config, err = ParseConfig(data); err != nil {
+		return nil, fmt.Errorf("%s: %w", r.path(fileConfig), err)
+	}
+	return r, nil
+}
+
+func (r *Run) path(name string) string { return filepath.Join(r.Dir, filepath.FromSlash(name)) }
+
+// CheckpointPath returns the path of the newest checkpoint.
+func (r *Run) CheckpointPath() string { return r.path(fileLast) }
+
+// SaveCheckpoint writes all parameters, the optimiser's state included.
+func (r *Run) SaveCheckpoint(state models.StateDict, info CheckpointInfo) error {
+	meta := map[string]string{
+		"format":       "sslrt",
+		"sslrt.step":   strconv.Itoa(info.Step),
+		"sslrt.total":  strconv.Itoa(info.Total),
+		"sslrt.epoch":  strconv.Itoa(info.Epoch),
+		"sslrt.method": r.Config.Method,
+	}
+	if err := models.WriteSafetensors(r.path(fileLast), state, meta); err != nil {
+		return fmt.Errorf("finetune: save checkpoint: %w", err)
+	}
+	return nil
+}
+
+// LoadCheckpoint reads the newest checkpoint. Without one the error wraps
+// fs.ErrNotExist.
+func (r *Run) LoadCheckpoint() (models.StateDict, CheckpointInfo, error) {
+	state, meta, err := models.ReadSafetensors(r.path(fileLast))
+	if err != nil {
+		return nil, CheckpointInfo{}, fmt.Errorf("finetune: load checkpoint: %w", err)
+	}
+	var info CheckpointInfo
+	for key, to := range map[string]*int{"sslrt.step": &info.Step, "sslrt.total": &info.Total, "sslrt.epoch": &info.Epoch} {
+		if *to, err = strconv.Atoi(meta[key]); err != nil {
+			return nil, CheckpointInfo{}, fmt.Errorf("finetune: load checkpoint %s: metadata %s is %q, want a number", r.path(fileLast), key, meta[key])
+		}
+	}
+	return state, info, nil
+}
+
+// appendMetrics adds a line to metrics.jsonl.
+func (r *Run) appendMetrics(values map[string]any) error {
+	var line bytes.Buffer
+	if err := json.NewEncoder(&line).Encode(values); err != nil {
+		return fmt.Errorf("finetune: write metrics: %w", err)
+	}
+	f, err := os.OpenFile(r.path(fileMetrics), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("finetune: write metrics: %w", err)
+	}
+	_, err = f.Write(line.Bytes())
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("finetune: write metrics: %w", err)
+	}
+	return nil
+}
+
+// writeFile writes a whole file at once: a reader sees the old one or the new one.
+func writeFile(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails once it is renamed
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
