@@ -84,7 +84,7 @@ func (c *Config) Resolve(src augment.Source) error {
 		return errors.New("finetune: the data hold no image")
 	}
 	if c.ImageSize == 0 {
-		size, err := usualSize(src)
+		size, err := UsualSize(src)
 		if err != nil {
 			return err
 		}
@@ -174,8 +174,9 @@ func (c *Config) validate(images int) error {
 	return c.Preprocess().Validate()
 }
 
-// usualSize is the size of the first image that can be read, if it is small.
-func usualSize(src augment.Source) (int, error) {
+// UsualSize is the image size that suits a source: the shorter side of its first
+// readable image up to 64 pixels, else 128.
+func UsualSize(src augment.Source) (int, error) {
 	var first error
 	for i := range src.Len() {
 		m, err := src.Image(i)

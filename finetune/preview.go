@@ -12,16 +12,19 @@ func Preview(src augment.Source, p augment.Policy, size, n, views int, seed uint
 	var cells []*augment.Image
 	exact := augment.EvalPreprocess(size)
 	var last error
-	for i := 0; i < src.Len() && len(cells) < n*(views+1); i++ {
-		m, err := src.Image(i * max(1, src.Len()/n) % src.Len())
+	stride := max(1, src.Len()/n)
+	for i := 0; i < src.Len() && len(cells) < n*(views+1); {
+		m, err := src.Image(i)
 		if err != nil {
 			last = err
+			i++
 			continue
 		}
 		cells = append(cells, exact.Apply(m))
 		for v := range views {
 			cells = append(cells, p.Apply(m, augment.NewRand(seed, 0, i, v)))
 		}
+		i += stride
 	}
 	if len(cells) == 0 {
 		return nil, fmt.Errorf("finetune: preview: no image can be read: %w", last)

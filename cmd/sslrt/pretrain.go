@@ -182,4 +182,3 @@ func setProjector(c *finetune.Config, flag string) error {
 	}
 	return nil
 }
-

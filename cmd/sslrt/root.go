@@ -73,7 +73,7 @@ and runs those on ONNX Runtime: embeddings, evaluation, search.
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+		RunE:          func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
 			if g.lib == "" {
 				return nil // found when it is needed
@@ -99,6 +99,9 @@ and runs those on ONNX Runtime: embeddings, evaluation, search.
 // commands are the subcommands, one per file.
 var commands = []func(streams, *global) *cobra.Command{
 	newPretrain,
+	newEmbed,
+	newEvaluate,
+	newAugment,
 	newVersion,
 }
 

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/runtime"
+)
+
+func newEmbed(s streams, g *global) *cobra.Command {
+	var f encoderFlags
+	var output, split string
+	cmd := &cobra.Command{
+		Use:   "embed MODEL.onnx DATA...",
+		Short: "Write the embeddings of images",
+		Long: `Embed runs an encoder over images and writes one embedding per image, in the
+order of the data, by the suffix of the output:
+
+  .npy    float32 [N, D] for NumPy, with FILE.files.csv beside it: file, label
+  .jsonl  one object per line: file, label, embedding
+  .csv    columns file, label, e0, e1, ...
+  -       as .jsonl, on standard output
+
+DATA is a folder (class subfolders are labels), an image, a zip of images,
+MNIST-style IDX files, a text file of paths, a pattern, or - for paths on standard
+input. Images that cannot be read are listed and left out (exit code 3).`,
+		Example: `  sslrt embed encoder.onnx photos/ --output photos.npy
+  sslrt embed encoder.onnx testdata/fashion-mnist --split test -o test.csv
+  find photos -name '*.jpg' | sslrt embed encoder.onnx - -o -`,
+		Args: cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if output == "" {
+				return usagef("--output is missing: a .npy, .jsonl or .csv file, or - for standard output")
+			}
+			if output == "-" && g.json {
+				return usagef("--json and --output - would both write to standard output: choose one")
+			}
+			if strings.EqualFold(filepath.Ext(output), ".parquet") {
+				return fmt.Errorf("embed: writing .parquet is not built yet: choose .npy, .jsonl or .csv")
+			}
+			src, err := augment.Open(args[1:], augment.SourceOptions{Split: split, Stdin: s.in})
+			if err != nil {
+				return err
+			}
+			defer src.Close()
+			enc, err := f.load(args[0])
+			if err != nil {
+				return err
+			}
+			defer enc.Close()
+			out, err := runtime.Create(output, enc.Dim())
+			if err != nil {
+				return err
+			}
+			defer out.Abort()
+			sum, err := f.embed(cmd.Context(), s, "embed", enc, src, out)
+			if cmd.Context().Err() != nil && sum.Embedded > 0 {
+				if err := out.Close(); err != nil {
+					return err
+				}
+				return fmt.Errorf("stopped: %s holds the first %d of %d images; run the command again for all", output, sum.Embedded, src.Len())
+			}
+			if err != nil {
+				return err
+			}
+			if err := out.Close(); err != nil {
+				return err
+			}
+			if err := reportEmbed(s, g, output, sum, enc.Dim()); err != nil {
+				return err
+			}
+			return f.skipped(len(sum.Skipped), src.Len())
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write: .npy, .jsonl, .csv, or - for standard output")
+	cmd.Flags().StringVar(&split, "split", "", "part of data that has parts: train or test")
+	return cmd
+}
+
+func reportEmbed(s streams, g *global, output string, sum runtime.Summary, dim int) error {
+	if g.json {
+		return printJSON(s.out, struct {
+			Path          string `json:"path"`
+			Images        int    `json:"images"`
+			Skipped       int    `json:"skipped"`
+			EmbeddingSize int    `json:"embedding_size"`
+		}{output, sum.Embedded, len(sum.Skipped), dim})
+	}
+	w := s.out
+	if output == "-" {
+		w = s.err
+		output = "standard output"
+	}
+	_, err := fmt.Fprintf(w, "embedded %d images, %d values each, to %s\n", sum.Embedded, dim, output)
+	return err
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/runtime"
+	"github.com/sslrt/sslrt/runtime/ort"
+)
+
+// encoderFlags are the flags of the commands that embed images with a model.
+type encoderFlags struct {
+	layer      string
+	size       string
+	mean, std  string
+	preprocess []string // KEY=VALUE
+	device     string
+	threads    int
+	job        runtime.JobOptions
+	strict     bool
+}
+
+func (f *encoderFlags) register(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.device, "device", "cpu", "where to run: cpu or cuda:N")
+	fl.IntVar(&f.threads, "threads", 0, "threads of the model (0: one per processor)")
+	fl.IntVar(&f.job.Workers, "workers", 0, "images decoded at the same time (0: one per processor)")
+	fl.IntVar(&f.job.BatchSize, "batch-size", 64, "images prepared together; changes no result")
+	fl.BoolVar(&f.strict, "strict", false, "exit with 1 instead of 3 when images were skipped")
+	fl.StringVar(&f.layer, "layer", "", `output of the model to take (default "embedding", or the only one)`)
+	fl.StringVar(&f.size, "image-size", "", "of a foreign model: pixels, 224 or HEIGHTxWIDTH")
+	fl.StringVar(&f.mean, "mean", "", "of a foreign model: one number or R,G,B, for samples in 0 to 1")
+	fl.StringVar(&f.std, "std", "", "of a foreign model, as --mean")
+	fl.StringArrayVar(&f.preprocess, "preprocess", nil,
+		"of a foreign model: KEY=VALUE with resize, resize_to, interpolation, crop or channel_order")
+}
+
+// load opens the model.
+func (f *encoderFlags) load(path string) (*runtime.Encoder, error) {
+	if f.job.Workers < 0 || f.job.BatchSize < 1 || f.threads < 0 {
+		return nil, usagef("got --batch-size %d, --workers %d, --threads %d: want 1, 0, 0 or more", f.job.BatchSize, f.job.Workers, f.threads)
+	}
+	opt := runtime.Options{
+		Session:    ort.Options{Device: f.device, Threads: f.threads},
+		Output:     f.layer,
+		Preprocess: map[string]string{},
+	}
+	for _, entry := range f.preprocess {
+		key, value, ok := strings.Cut(entry, "=")
+		if !ok {
+			return nil, usagef("--preprocess %s: want KEY=VALUE", entry)
+		}
+		opt.Preprocess[key] = value
+	}
+	for key, value := range map[string]string{"size": f.size, "mean": f.mean, "std": f.std} {
+		if value != "" {
+			opt.Preprocess[key] = value
+		}
+	}
+	return runtime.Load(path, opt)
+}
+
+// embed writes the embeddings of src to sink, showing what as the progress and
+// listing the images that are skipped.
+func (f *encoderFlags) embed(ctx context.Context, s streams, what string, enc *runtime.Encoder, src augment.Source, sink runtime.Sink) (runtime.Summary, error) {
+	bar := newProgress(s.err, what, "images", src.Len())
+	defer bar.close()
+	job := f.job
+	job.Progress = func(done, _ int) { bar.set(done) }
+	job.Skipped = func(i augment.SkippedImage) { bar.printf("skipped %s: %v", i.Name, i.Err) }
+	return runtime.EmbedAll(ctx, enc, src, sink, job)
+}
+
+// skipped returns the error of a command that left out count of its inputs.
+func (f *encoderFlags) skipped(count, of int) error {
+	switch {
+	case count == 0:
+		return nil
+	case f.strict:
+		return fmt.Errorf("%v, which --strict does not allow", skippedError{count, of})
+	}
+	return skippedError{count, of}
+}
