@@ -32,8 +32,11 @@ type reshape struct{ to Shape }
 func (o reshape) String() string { return fmt.Sprintf("Reshape%v", o.to) }
 
 func (o reshape) Infer(in []Type) (Type, error) {
-	if in[0].Size() != o.to.Size() {
+	if in[0].Size() != o.to.Size() || slices.ContainsFunc(o.to.Dims, func(d int) bool { return d < 1 }) {
 		return Type{}, fmt.Errorf("%d elements do not fill %v, which has %d", in[0].Size(), o.to, o.to.Size())
+	}
+	if o.to.Batch >= len(o.to.Dims) {
+		return Type{}, fmt.Errorf("%v has no axis %d, which should be the batch", o.to.Dims, o.to.Batch)
 	}
 	return Type{in[0].DType, o.to}, nil
 }
@@ -61,10 +64,12 @@ func (o transpose) String() string { return fmt.Sprintf("Transpose%v", o.perm) }
 func (o transpose) Infer(in []Type) (Type, error) {
 	x := in[0]
 	sorted := slices.Sorted(slices.Values(o.perm))
+	fits := len(sorted) == len(x.Dims) && len(sorted) > 0
 	for i, p := range sorted {
-		if p != i || len(sorted) != len(x.Dims) {
-			return Type{}, fmt.Errorf("%v does not permute the axes of %v", o.perm, x)
-		}
+		fits = fits && p == i
+	}
+	if !fits {
+		return Type{}, fmt.Errorf("%v does not permute the axes of %v", o.perm, x)
 	}
 	out := Type{x.DType, Shape{make([]int, len(x.Dims)), -1}}
 	for i, p := range o.perm {

@@ -9,7 +9,7 @@ import (
 	"github.com/sslrt/sslrt/models/onnx"
 )
 
-// Pool says which windows a pooling takes. Padding counts as -infinity for the
+// Pool says which windows a pooling takes. A stride of 0 is the kernel's size. Padding counts as -infinity for the
 // maximum. With Ceil, windows that stick out at the bottom and right count too,
 // as long as they start inside the input or its left or upper padding.
 type Pool struct {
@@ -21,21 +21,24 @@ type Pool struct {
 // MaxPool2D returns the maxima over windows of x: [N, C, H, W]. Where values tie
 // the gradient goes to the first in row-major order, as in PyTorch.
 func MaxPool2D(x *Node, p Pool) *Node {
+	p = p.withDefaults()
 	return Apply(maxPool{p}, x, MaxPool2DIndices(x, p))
 }
 
 // MaxPool2DIndices returns the positions h*W+w of the maxima: int64, of the
 // shape of MaxPool2D's result.
 func MaxPool2DIndices(x *Node, p Pool) *Node {
-	if x == nil {
-		return nil
-	}
+	return Apply(maxIndices{p.withDefaults()}, x)
+}
+
+// withDefaults makes a stride of 0 that of windows side by side.
+func (p Pool) withDefaults() Pool {
 	for i := range p.Stride {
 		if p.Stride[i] == 0 {
 			p.Stride[i] = p.Kernel[i]
 		}
 	}
-	return Apply(maxIndices{p}, x)
+	return p
 }
 
 // GlobalAveragePool averages x: [N, C, H, W] over H and W: [N, C].

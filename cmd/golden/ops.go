@@ -1,0 +1,286 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/sslrt/sslrt/finetune/engine"
+	"github.com/sslrt/sslrt/finetune/objective"
+	"github.com/sslrt/sslrt/models/op"
+)
+
+// opKinds builds the cases of group ops by kind.
+var opKinds = map[string]func(b *build) (outputs, error){
+	"conv2d":              buildConv2D,
+	"batch_norm_train":    buildBatchNormTrain,
+	"batch_norm_eval":     buildBatchNormEval,
+	"linear":              buildLinear,
+	"gemm":                buildGemm,
+	"matmul":              buildMatMul,
+	"relu":                unary(op.ReLU),
+	"silu":                unary(op.SiLU),
+	"sigmoid":             unary(op.Sigmoid),
+	"tanh":                unary(op.Tanh),
+	"softmax":             alongDim(op.Softmax),
+	"log_softmax":         alongDim(op.LogSoftmax),
+	"max_pool2d":          buildMaxPool2D,
+	"global_avg_pool":     buildGlobalAvgPool,
+	"adaptive_avg_pool2d": buildAdaptiveAvgPool2D,
+	"global_max_pool":     buildGlobalMaxPool,
+	"l2_normalize":        buildL2Normalize,
+	"cross_entropy":       buildCrossEntropy,
+	"reduce":              buildReduce,
+	"elementwise":         buildElementwise,
+	"chain":               buildChain,
+}
+
+func runOp(c *Case, m engine.Machine) error {
+	f := opKinds[c.Op]
+	if f == nil {
+		return uncovered("no such operation yet")
+	}
+	return runGraph(c, m, f)
+}
+
+// pair is a size down and right; one number stands for both.
+type pair [2]int
+
+func (p *pair) UnmarshalJSON(data []byte) error {
+	var both int
+	if json.Unmarshal(data, &both) == nil {
+		*p = pair{both, both}
+		return nil
+	}
+	return json.Unmarshal(data, (*[2]int)(p))
+}
+
+// around returns padding p as top, left, bottom, right.
+func (p pair) around() [4]int { return [4]int{p[0], p[1], p[0], p[1]} }
+
+func unary(f func(x *op.Node) *op.Node) func(b *build) (outputs, error) {
+	return func(b *build) (outputs, error) {
+		x, err := b.x("x")
+		return outputs{"y": f(x)}, err
+	}
+}
+
+func alongDim(f func(x *op.Node, axis int) *op.Node) func(b *build) (outputs, error) {
+	return func(b *build) (outputs, error) {
+		var p struct{ Dim int }
+		if err := b.params(&p); err != nil {
+			return nil, err
+		}
+		return unary(func(x *op.Node) *op.Node { return f(x, p.Dim) })(b)
+	}
+}
+
+func buildConv2D(b *build) (outputs, error) {
+	var p struct {
+		Stride, Padding, Dilation pair
+		Groups                    int
+	}
+	if err := b.params(&p); err != nil {
+		return nil, err
+	}
+	in, err := b.all("x", "weight")
+	if err != nil {
+		return nil, err
+	}
+	bias, err := b.optional("bias")
+	return outputs{"y": op.Conv2D(in[0], in[1], bias, op.Conv{
+		Stride: p.Stride, Pad: p.Padding.around(), Dilation: p.Dilation, Groups: p.Groups,
+	})}, err
+}
+
+// normInputs returns x, running mean and variance, weight and bias; the last two
+// are constants where the case has none.
+func normInputs(b *build) ([]*op.Node, error) {
+	in, err := b.all("x", "running_mean", "running_var")
+	if err != nil {
+		return nil, err
+	}
+	for i, name := range []string{"weight", "bias"} {
+		n, err := b.optional(name)
+		if err != nil {
+			return nil, err
+		}
+		if n == nil {
+			v := make([]float32, in[1].Size())
+			for j := range v {
+				v[j] = float32(1 - i)
+			}
+			n = b.g.Const(v, len(v))
+		}
+		in = append(in, n)
+	}
+	return in, nil
+}
+
+func buildBatchNormTrain(b *build) (outputs, error) {
+	var p struct{ Momentum, Eps float64 }
+	if err := b.params(&p); err != nil {
+		return nil, err
+	}
+	in, err := normInputs(b)
+	if err != nil {
+		return nil, err
+	}
+	y, mean, variance := op.BatchNormTrain(in[0], in[3], in[4], p.Eps)
+	n := float64(in[0].Size() / in[0].Dims[1])
+	follow := func(running, batch *op.Node, scale float64) *op.Node {
+		return op.Add(op.Scale(running, 1-p.Momentum), op.Scale(batch, p.Momentum*scale))
+	}
+	return outputs{"y": y, "batch_mean": mean, "batch_var": variance,
+		"new_running_mean": follow(in[1], mean, 1),
+		"new_running_var":  follow(in[2], variance, n/(n-1)),
+	}, nil
+}
+
+func buildBatchNormEval(b *build) (outputs, error) {
+	var p struct{ Eps float64 }
+	if err := b.params(&p); err != nil {
+		return nil, err
+	}
+	in, err := normInputs(b)
+	if err != nil {
+		return nil, err
+	}
+	return outputs{"y": op.BatchNormEval(in[0], in[1], in[2], in[3], in[4], p.Eps)}, nil
+}
+
+// buildLinear folds all axes of x but the last into one, as nn.Linear does.
+func buildLinear(b *build) (outputs, error) {
+	in, err := b.all("x", "weight")
+	if err != nil {
+		return nil, err
+	}
+	bias, err := b.optional("bias")
+	x, w := in[0], in[1]
+	k, last := len(x.Dims)-1, w.Dims[0]
+	y := op.Linear(op.Reshape(x, op.Dims(x.Size()/x.Dims[k], x.Dims[k])), w, bias)
+	return outputs{"y": op.Reshape(y, op.Dims(append(append([]int(nil), x.Dims[:k]...), last)...))}, err
+}
+
+func buildGemm(b *build) (outputs, error) {
+	var p struct {
+		TransA, TransB int
+		Alpha, Beta    float64
+	}
+	if err := b.params(&p); err != nil {
+		return nil, err
+	}
+	in, err := b.all("a", "b", "c")
+	if err != nil {
+		return nil, err
+	}
+	product := op.Gemm(in[0], in[1], p.TransA != 0, p.TransB != 0)
+	return outputs{"y": op.Add(op.Scale(product, p.Alpha), op.Scale(in[2], p.Beta))}, nil
+}
+
+// buildMatMul treats a vector as a matrix of one row or column, as torch.matmul
+// does.
+func buildMatMul(b *build) (outputs, error) {
+	in, err := b.all("a", "b")
+	if err != nil {
+		return nil, err
+	}
+	x, w := in[0], in[1]
+	dims := append([]int(nil), b.a.shape("y")...)
+	if len(x.Dims) == 1 {
+		x = op.Reshape(x, op.Dims(1, x.Dims[0]))
+	}
+	if len(w.Dims) == 1 {
+		w = op.Reshape(w, op.Dims(w.Dims[0], 1))
+	}
+	return outputs{"y": op.Reshape(op.MatMul(x, w), op.Dims(dims...))}, nil
+}
+
+func buildMaxPool2D(b *build) (outputs, error) {
+	var p struct {
+		Kernel, Stride, Padding pair
+		Dilation                *pair
+		Ceil                    bool `json:"ceil_mode"`
+	}
+	if err := b.params(&p); err != nil {
+		return nil, err
+	}
+	if p.Dilation != nil && *p.Dilation != (pair{1, 1}) {
+		return nil, uncovered("no dilation %v", *p.Dilation)
+	}
+	x, err := b.x("x")
+	pool := op.Pool{Kernel: p.Kernel, Stride: p.Stride, Pad: p.Padding.around(), Ceil: p.Ceil}
+	return outputs{"y": op.MaxPool2D(x, pool), "indices": op.MaxPool2DIndices(x, pool)}, err
+}
+
+func buildGlobalAvgPool(b *build) (outputs, error) {
+	x, err := b.x("x")
+	if err != nil {
+		return nil, err
+	}
+	return outputs{"y": op.Reshape(op.GlobalAveragePool(x), op.Dims(b.a.shape("y")...))}, nil
+}
+
+func buildAdaptiveAvgPool2D(b *build) (outputs, error) {
+	var p struct {
+		Size pair `json:"output_size"`
+	}
+	if err := b.params(&p); err != nil {
+		return nil, err
+	}
+	if p.Size != (pair{1, 1}) {
+		return nil, uncovered("output sizes other than 1x1")
+	}
+	return buildGlobalAvgPool(b)
+}
+
+func buildGlobalMaxPool(b *build) (outputs, error) {
+	x, err := b.x("x")
+	if err != nil {
+		return nil, err
+	}
+	return outputs{"y": op.Reshape(op.Max(x, false, 2, 3), op.Dims(b.a.shape("y")...))}, nil
+}
+
+func buildL2Normalize(b *build) (outputs, error) {
+	var p struct {
+		Dim int
+		Eps float64
+	}
+	if err := b.params(&p); err != nil {
+		return nil, err
+	}
+	x, err := b.x("x")
+	return outputs{"y": op.L2Normalize(x, p.Dim, p.Eps)}, err
+}
+
+func buildCrossEntropy(b *build) (outputs, error) {
+	var p struct {
+		Reduction      string
+		LabelSmoothing float64 `json:"label_smoothing"`
+		IgnoreIndex    *int    `json:"ignore_index"`
+	}
+	if err := b.params(&p); err != nil {
+		return nil, err
+	}
+	switch {
+	case p.LabelSmoothing != 0:
+		return nil, uncovered("no label smoothing")
+	case p.IgnoreIndex != nil:
+		return nil, uncovered("no ignored index")
+	case p.Reduction != "" && p.Reduction != "mean":
+		return nil, uncovered("no reduction %q", p.Reduction)
+	case len(b.Inputs) != 2 || b.Inputs[1] != "target":
+		return nil, uncovered("no inputs %v", b.Inputs)
+	case len(b.a.shape("logits")) != 2:
+		return nil, uncovered("no logits with %d axes", len(b.a.shape("logits")))
+	}
+	logits, err := b.x("logits")
+	if err != nil {
+		return nil, err
+	}
+	target, err := b.labels("target")
+	if err != nil {
+		return nil, fmt.Errorf("target: %w", err)
+	}
+	return outputs{"loss": objective.CrossEntropy(logits, target)}, nil
+}

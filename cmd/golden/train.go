@@ -1,0 +1,196 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/sslrt/sslrt/finetune/engine"
+	"github.com/sslrt/sslrt/finetune/objective"
+	"github.com/sslrt/sslrt/finetune/optim"
+	"github.com/sslrt/sslrt/finetune/train"
+	"github.com/sslrt/sslrt/models"
+)
+
+// trainCase holds the keys that only training cases have.
+type trainCase struct {
+	LossTolerance []float64 `json:"loss_tolerance_per_step"`
+	Binding       int       `json:"binding_steps"`
+	Restarts      map[string]struct {
+		Start     string    `json:"start_state"`
+		First     int       `json:"first_step"`
+		Steps     int       `json:"steps"`
+		Loss      []float64 `json:"loss_f64"`
+		Tolerance []float64 `json:"loss_tolerance"`
+	}
+	States map[string]struct {
+		Recommended stateTolerance
+	} `json:"state_tolerance"`
+	Eval map[string]struct {
+		MaxAbs float64 `json:"recommended_max_abs"`
+	} `json:"eval_tolerance"`
+}
+
+type stateTolerance struct {
+	Params  float64 `json:"params_max_abs"`
+	RelL2   float64 `json:"params_rel_l2"`
+	Buffers float64 `json:"buffers_max_abs"`
+}
+
+// trainParams are the parameters of a training case.
+type trainParams struct {
+	Steps   int
+	Batches int `json:"distinct_batches"`
+	Sizes   struct {
+		Widths, Blocks []int
+		ProjHidden     int `json:"proj_hidden"`
+		ProjOut        int `json:"proj_out"`
+		Act            string
+	}
+	Hyper     struct{ T float64 }
+	Optimizer struct {
+		Type           string
+		Rate           float64 `json:"lr"`
+		Momentum       float64
+		Nesterov       bool
+		WeightDecay    float64 `json:"weight_decay"`
+		ExcludesBiases bool    `json:"exclude_1d"`
+	}
+}
+
+func runTrain(c *Case, m engine.Machine) error {
+	if c.Op != "train_simclr" {
+		return uncovered("no such method yet")
+	}
+	var p trainParams
+	if err := c.params(&p); err != nil {
+		return err
+	}
+	if p.Optimizer.Type != "sgd" || p.Optimizer.ExcludesBiases {
+		return uncovered("no optimiser %+v", p.Optimizer)
+	}
+	var extra trainCase
+	if err := json.Unmarshal(c.raw, &extra); err != nil {
+		return err
+	}
+	r, err := newTrainRun(c, p, m)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	if err := r.firstStep(extra); err != nil {
+		return fmt.Errorf("step 1: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(extra.Restarts)) {
+		if err := r.restart(name, extra); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if err := r.free(extra); err != nil {
+		return fmt.Errorf("free run: %w", err)
+	}
+	return nil
+}
+
+// config returns the training step that the case describes, from the parts that
+// `sslrt pretrain` uses.
+func (p trainParams) config(a *arrays, image []int) train.Config {
+	activation := models.Activation(p.Sizes.Act)
+	projector := models.Projector{Widths: []int{p.Sizes.ProjHidden, p.Sizes.ProjOut}, Activation: activation,
+		Bias: a.has("step00/projector.0.bias"), LastNorm: a.has("step00/projector.4.weight")}
+	o := p.Optimizer
+	return train.Config{
+		Objective: objective.SimCLR{
+			Encoder:   models.ResNet{Blocks: p.Sizes.Blocks, Widths: p.Sizes.Widths, Stem: models.StemCIFAR, Activation: activation},
+			Projector: projector, Temperature: p.Hyper.T,
+		},
+		Optimizer: optim.SGD{Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay},
+		Rate:      func(train.Step) float64 { return o.Rate },
+		BatchSize: image[1], Image: image[2:], Gradients: true,
+	}
+}
+
+// firstStep checks loss, gradients and new state of one step from the initial
+// weights.
+func (r *trainRun) firstStep(extra trainCase) error {
+	if err := r.load("step00/", ""); err != nil {
+		return err
+	}
+	out, err := r.step(1)
+	if err != nil {
+		return err
+	}
+	losses, err := r.a.floats("loss_f64")
+	if err != nil {
+		return err
+	}
+	if err := within("loss", out.loss, losses[0], extra.LossTolerance[0]); err != nil {
+		return err
+	}
+	if err := r.checkGradients("grad_step1/", out.grads); err != nil {
+		return err
+	}
+	return r.checkState("step01", extra)
+}
+
+// restart runs on from a stored state and stored momentum.
+func (r *trainRun) restart(name string, extra trainCase) error {
+	s := extra.Restarts[name]
+	if err := r.load(strings.TrimSuffix(s.Start, "*"), name+"/opt_momentum_buffer/"); err != nil {
+		return err
+	}
+	for i := range s.Steps {
+		out, err := r.step(s.First + i)
+		if err != nil {
+			return err
+		}
+		if err := within(fmt.Sprintf("loss of step %d", s.First+i), out.loss, s.Loss[i], s.Tolerance[i]); err != nil {
+			return err
+		}
+		if i == 0 {
+			if err := r.checkGradients(name+"/grad_first/", out.grads); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// free runs the binding steps from the initial weights.
+func (r *trainRun) free(extra trainCase) error {
+	if err := r.load("step00/", ""); err != nil {
+		return err
+	}
+	want, err := r.a.floats("loss_f64")
+	if err != nil {
+		return err
+	}
+	for t := 1; t <= extra.Binding; t++ {
+		out, err := r.step(t)
+		if err != nil {
+			return err
+		}
+		if err := within(fmt.Sprintf("loss of step %d", t), out.loss, want[t-1], extra.LossTolerance[t-1]); err != nil {
+			return err
+		}
+		if name := fmt.Sprintf("step%02d", t); extra.States[name].Recommended.Params > 0 {
+			if err := r.checkState(name, extra); err != nil {
+				return err
+			}
+		}
+	}
+	if extra.Binding == r.p.Steps {
+		return r.checkFeatures(extra)
+	}
+	return nil
+}
+
+func within(what string, got, want, tolerance float64) error {
+	if d := math.Abs(got - want); !(d <= tolerance) {
+		return fmt.Errorf("%s: got %.9g, want %.9g (%.3g times the tolerance)", what, got, want, d/tolerance)
+	}
+	return nil
+}
