@@ -131,8 +131,8 @@ func pretrain(ctx context.Context, c finetune.Config, o pretrainOptions, args []
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(s.err, "cross-check: %d steps on %s and on %s: losses differ by %.1e at most; weights after the first step by %.1e of the largest\n",
-			o.crosscheck, a.Machines[0], a.Machines[1], a.MaxLoss, a.FirstStep)
+		fmt.Fprintf(s.err, "cross-check: %d steps on %s and on %s: losses differ by %.1e at most, the weights after a step by %.1e of the largest\n",
+			o.crosscheck, a.Machines[0], a.Machines[1], a.Loss, a.Weight)
 	}
 	if run == nil {
 		dir := o.run
