@@ -5,6 +5,7 @@ import (
 	"image"
 	"math"
 	"math/rand/v2"
+	"strings"
 )
 
 // A Transform is one step of a [Policy]. Apply draws its parameters from r and returns the result; it
@@ -225,7 +226,14 @@ func (p Policy) String() string {
 		if i > 0 {
 			s += ", "
 		}
-		s += fmt.Sprintf("%T%+v", t, t)[len("augment."):]
+		s += describe(t)
 	}
 	return s
+}
+
+func describe(t Transform) string {
+	if a, ok := t.(RandomApply); ok {
+		return fmt.Sprintf("RandomApply{P:%v %s}", a.P, describe(a.Transform))
+	}
+	return strings.TrimPrefix(fmt.Sprintf("%T%+v", t, t), "augment.")
 }

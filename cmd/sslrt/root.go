@@ -89,10 +89,9 @@ and runs those on ONNX Runtime: embeddings, evaluation, search.
 	cmd.PersistentFlags().BoolVar(&g.json, "json", false, "print one JSON object on standard output")
 	cmd.PersistentFlags().StringVar(&g.lib, "ort-lib", "", "ONNX Runtime's library file (default: as sslrt setup finds it)")
 	for _, c := range commands {
-		sub := c(s, g)
-		wrapArgs(sub)
-		cmd.AddCommand(sub)
+		cmd.AddCommand(c(s, g))
 	}
+	wrapArgs(cmd)
 	return cmd
 }
 
