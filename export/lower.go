@@ -89,6 +89,9 @@ func Lower(outputs []Output, opt Options) (*onnx.Model, error) {
 			l.Lower(n)
 		}
 	}
+	if err := l.Err(); err != nil {
+		return nil, fmt.Errorf("export: %w", err)
+	}
 	for _, o := range outputs {
 		b.Output(info(o.Name, o.Node, opt.DynamicBatch))
 		b.NodeTo("Identity", []string{l.NameOf(o.Node)}, []string{o.Name})

@@ -61,6 +61,7 @@ func perChannel(x Type) (Type, error) {
 // its optimiser makes values that are alike one. So each node is given statistics
 // that differ from all others; with momentum 0 they do not matter.
 func lowerBatchNorm(l *Lowering, x, w, b string, eps float64) []string {
+	l.Need(14, "BatchNormalization in training")
 	return l.Once(fmt.Sprintf("BatchNorm %s %s %s %g", x, w, b, eps), func() []string {
 		own := func() string {
 			l.scratch++

@@ -1,6 +1,10 @@
 package op
 
-import "github.com/sslrt/sslrt/models/onnx"
+import (
+	"fmt"
+
+	"github.com/sslrt/sslrt/models/onnx"
+)
 
 // Lowering is where operations write their ONNX form.
 type Lowering struct {
@@ -9,6 +13,7 @@ type Lowering struct {
 	once  map[string][]string
 	names map[*Node]string
 
+	err     error
 	scratch int // values made only to differ, see lowerBatchNorm
 }
 
@@ -16,6 +21,17 @@ type Lowering struct {
 func NewLowering(b *onnx.Builder, opset int) *Lowering {
 	return &Lowering{Builder: b, Opset: opset, once: map[string][]string{}, names: map[*Node]string{}}
 }
+
+// Need records an error unless the opset is at least the one in which ONNX got
+// what an operation needs.
+func (l *Lowering) Need(opset int, what string) {
+	if l.Opset < opset && l.err == nil {
+		l.err = fmt.Errorf("op: %s needs opset %d or later, got %d", what, opset, l.Opset)
+	}
+}
+
+// Err returns the first error made while operations were written.
+func (l *Lowering) Err() error { return l.err }
 
 // Define gives a node its name in the file.
 func (l *Lowering) Define(n *Node, name string) { l.names[n] = name }

@@ -211,6 +211,7 @@ func (o unpool) Grad(in []*Node, y, dy *Node) []*Node {
 }
 
 func (o unpool) ONNX(l *Lowering, n *Node, in []string) string {
+	l.Need(16, "the gradient of MaxPool2D")
 	s := n.Inputs[0]
 	flat := Shape{[]int{s.Dims[0], s.Dims[1], s.Dims[2] * s.Dims[3]}, s.Batch}
 	planes := Shape{[]int{s.Dims[0], s.Dims[1], o.h * o.w}, s.Batch}
