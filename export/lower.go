@@ -30,6 +30,9 @@ type Options struct {
 	// the graph.
 	DynamicBatch bool
 
+	// Shapes records the shape of every node's value in the model, as a hint.
+	Shapes bool
+
 	Opset int       // 13 or later; default DefaultOpset
 	Name  string    // of the ONNX graph; default "sslrt"
 	Info  onnx.Info // metadata
@@ -101,7 +104,29 @@ func Lower(outputs []Output, opt Options) (*onnx.Model, error) {
 		return nil, fmt.Errorf("export: %w", err)
 	}
 	renameOutputs(m.Graph)
+	if opt.Shapes {
+		recordShapes(m.Graph, order, l, opt.DynamicBatch)
+	}
 	return m, nil
+}
+
+// recordShapes adds the shapes of computed values that are not outputs.
+func recordShapes(g *onnx.Graph, order []*op.Node, l *op.Lowering, dynamic bool) {
+	inside := map[string]bool{}
+	for _, n := range g.Nodes {
+		for _, out := range n.Outputs {
+			inside[out] = true
+		}
+	}
+	for _, o := range g.Outputs {
+		inside[o.Name] = false
+	}
+	for _, n := range order {
+		if name := l.NameOf(n); n.Kind == op.Computed && inside[name] {
+			inside[name] = false // two nodes may share a name
+			g.ValueInfo = append(g.ValueInfo, info(name, n, dynamic))
+		}
+	}
 }
 
 func dims(n *op.Node) []int64 {
