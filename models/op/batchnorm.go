@@ -47,8 +47,8 @@ func eachChannel(s []int, f func(c, lo, hi int)) {
 }
 
 func perChannel(x Type) (Type, error) {
-	if len(x.Dims) < 2 {
-		return Type{}, fmt.Errorf("want x: [N, C, ...], got %v", x)
+	if len(x.Dims) < 2 || len(x.Dims) > 6 {
+		return Type{}, fmt.Errorf("want x: [N, C, ...] with 2 to 6 axes, got %v", x)
 	}
 	return x.like(-1, x.Dims[1]), needFloat(x)
 }

@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"slices"
 
 	"gonum.org/v1/gonum/blas"
 	"gorgonia.org/tensor"
@@ -77,6 +78,9 @@ func (o conv) Infer(in []Type) (Type, error) {
 	x, w := in[0], in[1]
 	if len(x.Dims) != 4 || len(w.Dims) != 4 || x.Dims[1] != w.Dims[1]*o.Groups || w.Dims[0]%o.Groups != 0 {
 		return Type{}, fmt.Errorf("want x: [N, C, H, W] and w: [K, C/groups, h, w] with %d groups", o.Groups)
+	}
+	if slices.Min(o.Pad[:]) < 0 {
+		return Type{}, fmt.Errorf("negative padding: cut the input with Slice")
 	}
 	h, _ := o.outSize(0, x.Dims[2], w.Dims[2])
 	wd, _ := o.outSize(1, x.Dims[3], w.Dims[3])

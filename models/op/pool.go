@@ -64,6 +64,11 @@ func (p Pool) infer(x Type) (Type, error) {
 	if len(x.Dims) != 4 || p.Kernel[0] < 1 || p.Kernel[1] < 1 || p.Stride[0] < 1 || p.Stride[1] < 1 {
 		return Type{}, fmt.Errorf("want x: [N, C, H, W], a kernel and strides of at least 1")
 	}
+	for i, pad := range p.Pad {
+		if pad < 0 || pad >= p.Kernel[i%2] {
+			return Type{}, fmt.Errorf("a padding of %d: want 0 or more, and less than the window", pad)
+		}
+	}
 	h, w := p.outSize(0, x.Dims[2]), p.outSize(1, x.Dims[3])
 	if h < 1 || w < 1 {
 		return Type{}, fmt.Errorf("the %dx%d window is larger than the padded input", p.Kernel[0], p.Kernel[1])
