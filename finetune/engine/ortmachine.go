@@ -9,6 +9,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"github.com/sslrt/sslrt/export"
+	"github.com/sslrt/sslrt/finetune/engine/ortpass"
 	"github.com/sslrt/sslrt/models/onnx"
 	"github.com/sslrt/sslrt/models/op"
 	"github.com/sslrt/sslrt/runtime/ort"
@@ -17,6 +18,10 @@ import (
 // ORT is ONNX Runtime over the graph lowered to one ONNX model with fixed sizes.
 type ORT struct {
 	Options ort.Options
+
+	// Passes rewrite the model before it is loaded. nil stands for those that pay
+	// on this processor, an empty list for none.
+	Passes []ortpass.Pass
 }
 
 // Name returns "ort".
@@ -47,9 +52,12 @@ func (m ORT) Compile(f Function) (Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	model, err := m.Lower(f, export.Options{})
+	model, err := m.Lower(f, export.Options{Shapes: true})
 	if err != nil {
 		return nil, err
+	}
+	if err := ortpass.Apply(model, m.passes()...); err != nil {
+		return nil, fmt.Errorf("engine: ort: %w", err)
 	}
 	data, err := model.Marshal()
 	if err != nil {
@@ -77,6 +85,15 @@ func (m ORT) Compile(f Function) (Program, error) {
 		p.outputs = append(p.outputs, newBuffer(o.Node))
 	}
 	return p, nil
+}
+
+// passes returns what Passes stands for. The default is for the CPU.
+func (m ORT) passes() []ortpass.Pass {
+	onCPU := (m.Options.Device == "" || m.Options.Device == "cpu") && len(m.Options.Providers) == 0
+	if m.Passes == nil && onCPU {
+		return ortpass.Default(blockedChannels())
+	}
+	return m.Passes
 }
 
 func portInfo(name string, n *op.Node) ort.Info {
