@@ -97,10 +97,14 @@ and runs those on ONNX Runtime: embeddings, evaluation, search.
 
 // commands are the subcommands, one per file.
 var commands = []func(streams, *global) *cobra.Command{
+	newSetup,
 	newPretrain,
+	newExport,
 	newEmbed,
 	newEvaluate,
 	newAugment,
+	newInspect,
+	newVerify,
 	newVersion,
 }
 

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sslrt/sslrt/export"
+	"github.com/sslrt/sslrt/finetune"
+	"github.com/sslrt/sslrt/models/onnx"
+)
+
+// exportParts are the parts that --part names; some of them belong to methods
+// that are not built yet, which the library says.
+var exportParts = []string{finetune.PartAuto, onnx.KindEncoder, onnx.KindProjector, onnx.KindDecoder,
+	onnx.KindAutoencoder, onnx.KindClassifier, onnx.KindTrainStep}
+
+func newExport(s streams, g *global) *cobra.Command {
+	var run, checkpoint, profile, to string
+	var fold bool
+	var opt finetune.ExportOptions
+	cmd := &cobra.Command{
+		Use:   "export MODEL.onnx",
+		Short: "Write a part of a run as an ONNX file",
+		Long: `Export writes a trained network as one ONNX file, for any number of images at a
+time, with all that its user needs in the metadata: preprocessing, embedding size,
+method. It runs the file on ONNX Runtime beside the training graph and compares
+them before the file gets its name.
+
+--part is one of
+
+  auto        what the run is for: the encoder of a self-supervised run, the
+              classifier of a supervised one
+  encoder     image to embedding
+  projector   image to projection, what the self-supervised loss compares
+  classifier  image to logits and probability
+  train-step  one step of training: views, lr and all parameters go in, the loss
+              and the new parameters ("next:NAME") come out. The parameters' values
+              are written beside it, as MODEL.safetensors
+
+The input "image" is float32 [N, 3, H, W], normalised, or with --input uint8 the
+pixels as they are, [N, H, W, 3].`,
+		Example: `  sslrt export encoder.onnx
+  sslrt export encoder.onnx --run runs/first --input uint8
+  sslrt export step.onnx --part train-step`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case checkpoint != "" || profile != "":
+				return fmt.Errorf("export: --checkpoint and --profile, weights that others trained, are not built yet: use --run")
+			case to != "onnx" && to != "safetensors":
+				return usagef("--to is %q: choose onnx or safetensors", to)
+			case to == "safetensors":
+				return fmt.Errorf("export: --to safetensors is not built yet: the weights of a run are in its checkpoints/last.safetensors")
+			case !slices.Contains(exportParts, opt.Part):
+				return usagef("--part is %q: choose %s", opt.Part, strings.Join(exportParts, ", "))
+			case opt.Model.Input != onnx.InputFloat && opt.Model.Input != onnx.InputUint8:
+				return usagef("--input is %q: choose %s or %s", opt.Model.Input, onnx.InputFloat, onnx.InputUint8)
+			}
+			r, err := finetune.OpenRun(run)
+			if err != nil {
+				return err
+			}
+			opt.Version = programVersion()
+			opt.Model.KeepBatchNorm = !fold
+			opt.Checking = sayChecking(s)
+			done, err := finetune.Export(cmd.Context(), r, args[0], opt)
+			if err != nil {
+				return err
+			}
+			return reportExport(s, g, r, done)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&run, "run", "", "run directory (default: the latest in "+finetune.RunsDir+")")
+	f.StringVar(&checkpoint, "checkpoint", "", "weights that others trained (not built yet)")
+	f.StringVar(&profile, "profile", "", "how to read --checkpoint (not built yet)")
+	f.StringVar(&to, "to", "onnx", "file format: onnx")
+	f.StringVar(&opt.Part, "part", finetune.PartAuto, "what to write: "+strings.Join(exportParts, ", "))
+	f.StringVar(&opt.Model.Input, "input", onnx.InputFloat, "type of the input: float or uint8")
+	f.IntVar(&opt.Model.Opset, "opset", export.DefaultOpset, "version of ONNX's operators, 13 to 22")
+	f.BoolVar(&fold, "fold-batchnorm", true, "fold BatchNorm into the convolutions; false keeps it trainable")
+	f.BoolVar(&opt.Force, "force", false, "replace a file that exists")
+	f.BoolVar(&opt.NoVerify, "no-verify", false, "write the file without running it")
+	return cmd
+}
+
+// sayChecking returns a function that warns before a training step is run on the
+// Go machine, which takes a while.
+func sayChecking(s streams) func(int) {
+	return func(images int) {
+		fmt.Fprintf(s.err, "comparing one step of %d images with the machine in Go, which is slow: this may take minutes\n", images)
+	}
+}
+
+// exportResult is what export and verify print.
+type exportResult struct {
+	Path     string   `json:"path"`
+	Part     string   `json:"part"`
+	MaxError *float64 `json:"max_error"` // null when the file was not run
+	State    string   `json:"state,omitempty"`
+	Run      string   `json:"run"`
+	Step     int      `json:"step"`
+	Random   int      `json:"random"`
+	Images   int      `json:"images"`
+}
+
+func newExportResult(r *finetune.Run, e finetune.Exported) exportResult {
+	out := exportResult{Path: e.Path, Part: e.Kind, State: e.State, Run: r.Dir, Step: e.Step, Random: e.Random, Images: e.Images}
+	if e.Checked {
+		out.MaxError = &e.MaxError
+	}
+	return out
+}
+
+func reportExport(s streams, g *global, r *finetune.Run, e finetune.Exported) error {
+	if g.json {
+		return printJSON(s.out, newExportResult(r, e))
+	}
+	fmt.Fprintf(s.out, "wrote %s: %s of %s at step %d\n", e.Path, e.Kind, r.Dir, e.Step)
+	if e.State != "" {
+		fmt.Fprintf(s.out, "wrote %s: the values of its parameters\n", e.State)
+	}
+	if !e.Checked {
+		_, err := fmt.Fprintln(s.out, "not verified")
+		return err
+	}
+	return reportVerified(s, e)
+}
+
+func reportVerified(s streams, e finetune.Exported) error {
+	on := fmt.Sprintf("%d random images", e.Random)
+	switch {
+	case e.Kind == onnx.KindTrainStep:
+		on = "one step on random views"
+	case e.Images > 0:
+		on += fmt.Sprintf(" and %d real ones", e.Images)
+	}
+	_, err := fmt.Fprintf(s.out, "verified on %s: it differs from the graph by %.2g of the largest value at most (%s)\n", on, e.MaxError, e.Output)
+	return err
+}

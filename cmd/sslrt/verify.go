@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/finetune"
+)
+
+func newVerify(s streams, g *global) *cobra.Command {
+	var run, split string
+	var data []string
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "verify MODEL.onnx",
+		Short: "Compare an exported file with the run it came from",
+		Long: `Verify runs an ONNX file that sslrt export wrote on ONNX Runtime and the graph of
+its run, with the weights of the newest checkpoint, on the machine in Go. On random
+and real images, the largest difference beside the largest value must be at most
+1e-5. Real images are those of --images, else those the run was trained on.`,
+		Example: `  sslrt verify encoder.onnx
+  sslrt verify encoder.onnx --run runs/first --images photos/`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if limit < 0 {
+				return usagef("--limit is %d, want 0 or more", limit)
+			}
+			r, err := finetune.OpenRun(run)
+			if err != nil {
+				return err
+			}
+			images, err := verifyImages(s, r, data, split, limit)
+			if err != nil {
+				return err
+			}
+			if images != nil {
+				defer images.Close()
+			}
+			found, err := finetune.VerifyExported(cmd.Context(), r, args[0], images, sayChecking(s))
+			if err != nil {
+				return err
+			}
+			for _, reason := range found.Skipped {
+				fmt.Fprintln(s.err, "skipped:", reason)
+			}
+			if g.json {
+				err = printJSON(s.out, newExportResult(r, found))
+			} else {
+				fmt.Fprintf(s.out, "%s: %s of %s at step %d\n", found.Path, found.Kind, r.Dir, found.Step)
+				err = reportVerified(s, found)
+			}
+			if err == nil && len(found.Skipped) > 0 {
+				err = skippedError{len(found.Skipped), images.Len()}
+			}
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&run, "run", "", "run directory (default: the latest in "+finetune.RunsDir+")")
+	f.StringSliceVar(&data, "images", nil, "images to compare on (default: those of the run)")
+	f.StringVar(&split, "split", "", "part of --images that has parts: train or test")
+	f.IntVar(&limit, "limit", 32, "compare on the first images only; 0: all")
+	return cmd
+}
+
+// verifyImages opens the images to verify on. That those of the run are gone is no
+// error: nil is returned.
+func verifyImages(s streams, r *finetune.Run, data []string, split string, limit int) (augment.Source, error) {
+	own := len(data) == 0
+	if own {
+		data, split = r.Config.Data, r.Config.Split
+	}
+	src, err := augment.Open(data, augment.SourceOptions{Split: split, DefaultSplit: "train", Stdin: s.in})
+	if err != nil && own {
+		fmt.Fprintln(s.err, "the images of the run cannot be read, random ones must do:", err)
+		return nil, nil
+	}
+	if err != nil || limit == 0 || limit >= src.Len() {
+		return src, err
+	}
+	first := make([]int, limit)
+	for i := range first {
+		first[i] = i
+	}
+	return augment.Subset(src, first), nil
+}
