@@ -123,7 +123,11 @@ func (p *goProgram) Run(ctx context.Context, in Tensors) (Tensors, error) {
 	}
 	next := map[*op.Node]*tensor.Dense{}
 	for _, c := range p.Carry {
-		next[c.Param] = result(c.Next)
+		v := result(c.Next)
+		if c.Next.Kind == op.Input {
+			v = clone(v) // the caller's, who may fill it anew
+		}
+		next[c.Param] = v
 	}
 	for n, v := range next {
 		p.params[n] = v
