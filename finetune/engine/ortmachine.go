@@ -66,6 +66,9 @@ func (m ORT) Compile(f Function) (Program, error) {
 	p := &ortProgram{signature: s, params: map[*op.Node]*slot{}}
 	opt := m.Options
 	opt.Inputs, opt.Outputs = nil, nil
+	// A planned layout would stand beside the memory of the first run, which is
+	// kept: a third more at the peak, and no faster.
+	opt.NoMemPattern = true
 	// The model reads only what its outputs depend on.
 	for _, in := range model.Graph.Inputs {
 		n := s.leaf(in.Name)
@@ -87,13 +90,20 @@ func (m ORT) Compile(f Function) (Program, error) {
 	return p, nil
 }
 
-// passes returns what Passes stands for. The default is for the CPU.
 func (m ORT) passes() []ortpass.Pass {
-	onCPU := (m.Options.Device == "" || m.Options.Device == "cpu") && len(m.Options.Providers) == 0
-	if m.Passes == nil && onCPU {
-		return ortpass.Default(blockedChannels())
+	if m.Passes != nil {
+		return m.Passes
 	}
-	return m.Passes
+	return m.DefaultPasses()
+}
+
+// DefaultPasses returns the passes that pay on this processor, none on other
+// devices.
+func (m ORT) DefaultPasses() []ortpass.Pass {
+	if d := m.Options.Device; d != "" && d != "cpu" || len(m.Options.Providers) > 0 {
+		return nil
+	}
+	return ortpass.Default(blockedChannels())
 }
 
 func portInfo(name string, n *op.Node) ort.Info {

@@ -1,0 +1,230 @@
+package ortpass_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/sslrt/sslrt/export"
+	"github.com/sslrt/sslrt/finetune/engine"
+	"github.com/sslrt/sslrt/finetune/engine/ortpass"
+	"github.com/sslrt/sslrt/finetune/objective"
+	"github.com/sslrt/sslrt/finetune/optim"
+	"github.com/sslrt/sslrt/finetune/train"
+	"github.com/sslrt/sslrt/models"
+	"github.com/sslrt/sslrt/models/onnx"
+	"github.com/sslrt/sslrt/models/op"
+	"github.com/sslrt/sslrt/runtime/ort"
+)
+
+// convCase is one convolution with its two gradients.
+type convCase struct {
+	n, c, h, w, k   int
+	kernel          [2]int
+	conv            op.Conv
+	forward, dx, dw bool // which of the three the passes should rewrite
+}
+
+func (c convCase) String() string {
+	return fmt.Sprintf("%dx%dx%dx%d to %d by %v %v", c.n, c.c, c.h, c.w, c.k, c.kernel, c.conv)
+}
+
+var convCases = []convCase{
+	{16, 64, 8, 8, 64, [2]int{3, 3}, op.Conv{Pad: [4]int{1, 1, 1, 1}}, true, true, true},
+	{32, 64, 6, 7, 128, [2]int{3, 3}, op.Conv{Pad: [4]int{1, 1, 1, 1}}, true, true, true},
+	{16, 128, 7, 5, 64, [2]int{3, 3}, op.Conv{}, true, true, true},
+	{16, 64, 9, 8, 80, [2]int{3, 3}, op.Conv{Stride: [2]int{2, 2}, Pad: [4]int{1, 1, 1, 1}}, true, false, true},
+	{16, 64, 8, 8, 64, [2]int{3, 3}, op.Conv{Stride: [2]int{2, 2}, Pad: [4]int{1, 1, 1, 1}}, true, false, true},
+	{16, 64, 11, 10, 64, [2]int{3, 3}, op.Conv{Dilation: [2]int{2, 2}, Pad: [4]int{2, 2, 2, 2}}, true, true, true},
+	{16, 64, 9, 9, 64, [2]int{3, 2}, op.Conv{Stride: [2]int{1, 2}, Dilation: [2]int{2, 1}, Pad: [4]int{2, 1, 1, 0}}, true, false, true},
+	{16, 64, 7, 8, 64, [2]int{5, 1}, op.Conv{Pad: [4]int{2, 0, 2, 0}}, true, true, true},
+	{16, 64, 8, 7, 64, [2]int{1, 4}, op.Conv{Pad: [4]int{0, 1, 0, 2}}, true, true, true},
+	{16, 64, 6, 6, 64, [2]int{1, 1}, op.Conv{}, true, true, false},
+	{16, 64, 8, 8, 64, [2]int{1, 1}, op.Conv{Stride: [2]int{2, 2}}, true, false, false},
+	{16, 64, 8, 8, 64, [2]int{2, 2}, op.Conv{Stride: [2]int{3, 3}}, true, false, true},
+	{3, 64, 5, 5, 64, [2]int{3, 3}, op.Conv{Pad: [4]int{1, 1, 1, 1}}, true, true, false},
+	{16, 64, 5, 5, 70, [2]int{3, 3}, op.Conv{Pad: [4]int{1, 1, 1, 1}}, false, false, false},
+	{16, 32, 5, 5, 64, [2]int{3, 3}, op.Conv{Pad: [4]int{1, 1, 1, 1}}, false, false, false},
+	{16, 128, 5, 5, 128, [2]int{3, 3}, op.Conv{Groups: 2, Pad: [4]int{1, 1, 1, 1}}, false, false, false},
+}
+
+// function returns y, dx and dw of the case.
+func (c convCase) function(t *testing.T) engine.Function {
+	t.Helper()
+	g := op.NewGraph()
+	groups := max(c.conv.Groups, 1)
+	x := g.Input("x", op.Float32, op.Batched(c.n, c.c, c.h, c.w))
+	w := g.Input("w", op.Float32, op.Dims(c.k, c.c/groups, c.kernel[0], c.kernel[1]))
+	y := op.Conv2D(x, w, nil, c.conv)
+	if err := g.Err(); err != nil {
+		t.Fatal(err)
+	}
+	dy := g.Input("dy", op.Float32, op.Batched(y.Dims...))
+	grads := y.Op.Grad(y.Inputs, y, dy)
+	if err := g.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return engine.Function{Outputs: []export.Output{{Name: "y", Node: y}, {Name: "dx", Node: grads[0]}, {Name: "dw", Node: grads[1]}}}
+}
+
+func inputs(f engine.Function) engine.Tensors {
+	r := rand.New(rand.NewPCG(1, 2))
+	in := engine.Tensors{}
+	for _, o := range f.Outputs {
+		for _, n := range op.Reachable(o.Node) {
+			if n.Kind == op.Input && in[n.Name] == nil {
+				data := make([]float32, n.Size())
+				for i := range data {
+					data[i] = float32(r.NormFloat64())
+				}
+				in[n.Name] = engine.NewTensor(data, n.Dims...)
+			}
+		}
+	}
+	return in
+}
+
+func run(t *testing.T, m engine.Machine, f engine.Function, in engine.Tensors) engine.Tensors {
+	t.Helper()
+	p, err := m.Compile(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	out, err := p.Run(context.Background(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func needORT(t *testing.T) {
+	t.Helper()
+	if _, err := ort.Init(ort.FindOptions{}); errors.Is(err, ort.ErrNoLibrary) {
+		t.Skip("no ONNX Runtime: run sslrt setup")
+	}
+}
+
+// block returns how wide the blocks of the default passes are here.
+func block(t *testing.T) int {
+	t.Helper()
+	needORT(t)
+	passes := engine.ORT{}.DefaultPasses()
+	if len(passes) == 0 {
+		t.Skip("ONNX Runtime has no blocked layout on this processor")
+	}
+	var b int
+	name := passes[0].Name
+	if _, err := fmt.Sscanf(name[strings.LastIndexByte(name, '-'):], "-%d", &b); err != nil {
+		t.Fatal(name, err)
+	}
+	return b
+}
+
+func TestPassesKeepNumbers(t *testing.T) {
+	b := block(t)
+	for _, c := range convCases {
+		t.Run(c.String(), func(t *testing.T) {
+			f := c.function(t)
+			in := inputs(f)
+			want := run(t, engine.ORT{Passes: []ortpass.Pass{}}, f, in)
+			for _, passes := range [][]ortpass.Pass{
+				{ortpass.BlockedConv(b)}, {ortpass.WeightGrad(b)}, ortpass.Default(b),
+			} {
+				got := run(t, engine.ORT{Passes: passes}, f, in)
+				for name, v := range want {
+					if worst := relative(got[name].Float32s(), v.Float32s()); !(worst <= 1e-5) {
+						t.Errorf("%s differs by %g of its largest value after %v", name, worst, passes[0].Name)
+					}
+				}
+			}
+		})
+	}
+}
+
+// relative is the largest difference by the largest value.
+func relative(got, want []float32) float64 {
+	var worst, largest float64
+	for i, v := range want {
+		worst = max(worst, math.Abs(float64(got[i]-v)))
+		largest = max(largest, math.Abs(float64(v)))
+	}
+	return worst / largest
+}
+
+func TestPassesRewriteWhatTheyShould(t *testing.T) {
+	for _, c := range convCases {
+		f := c.function(t)
+		lower := func(passes ...ortpass.Pass) *onnx.Model {
+			m, err := export.Lower(f.Outputs, export.Options{Shapes: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := ortpass.Apply(m, passes...); err != nil {
+				t.Fatal(err)
+			}
+			return m
+		}
+		convs := 0
+		for _, rewritten := range []bool{c.forward, c.dx} {
+			if rewritten {
+				convs++
+			}
+		}
+		if got := blockedConvs(lower(ortpass.BlockedConv(8))); got != convs {
+			t.Errorf("%v: %d blocked convolutions, want %d", c, got, convs)
+		}
+		grads := 0
+		if c.dw {
+			grads = 1
+		}
+		if got := blockedConvs(lower(ortpass.WeightGrad(8))); got != grads {
+			t.Errorf("%v: %d blocked weight gradients, want %d", c, got, grads)
+		}
+	}
+}
+
+func blockedConvs(m *onnx.Model) int {
+	count := 0
+	for _, n := range m.Graph.Nodes {
+		if n.OpType == "Conv" && n.Domain == "com.microsoft.nchwc" {
+			count++
+		}
+	}
+	return count
+}
+
+// TestPassesKnowTheStep guards the patterns: when the lowering writes a gradient
+// another way, the passes must learn it.
+func TestPassesKnowTheStep(t *testing.T) {
+	enc, err := models.NewResNet("resnet18", models.StemCIFAR, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	step, err := train.Build(train.Config{
+		Objective: objective.SimCLR{Encoder: enc, Projector: models.NewProjector(512, 128), Temperature: .5},
+		Optimizer: optim.SGD{Momentum: .9, WeightDecay: 5e-4},
+		Rate:      func(train.Step) float64 { return .06 },
+		BatchSize: 8, Image: []int{3, 32, 32},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := engine.ORT{}.Lower(step.Function, export.Options{Shapes: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of 20 convolutions all but the stem are rewritten; of their input gradients
+	// those with stride 1, which are 13; of their weight gradients those of 3x3.
+	const want = 19 + 13 + 16
+	if err := ortpass.Apply(m, ortpass.Default(16)...); err != nil {
+		t.Fatal(err)
+	}
+	if got := blockedConvs(m); got != want {
+		t.Errorf("got %d blocked convolutions, want %d", got, want)
+	}
+}
