@@ -49,8 +49,8 @@ type Exported struct {
 	Info  onnx.Info
 	Step  int // of the checkpoint
 
-	Checked bool
-	engine.Verification
+	Checked                 bool
+	engine.StepVerification // of a part for inference, the Verification alone
 }
 
 // Export writes a part of a run, with the weights of its newest checkpoint, as an
@@ -161,7 +161,7 @@ func (r *Run) stepModel(ctx context.Context, out *Exported, state models.StateDi
 				opt.Checking(c.BatchSize)
 			}
 			out.Checked = true
-			if out.Verification, err = verifyStep(ctx, file, c, step, state); err != nil {
+			if out.StepVerification, err = verifyStep(ctx, file, c, step, state); err != nil {
 				return err
 			}
 		}
@@ -170,12 +170,12 @@ func (r *Run) stepModel(ctx context.Context, out *Exported, state models.StateDi
 }
 
 // verifyStep compares one step on random views and labels.
-func verifyStep(ctx context.Context, file string, c *Config, step *train.Program, state models.StateDict) (engine.Verification, error) {
+func verifyStep(ctx context.Context, file string, c *Config, step *train.Program, state models.StateDict) (engine.StepVerification, error) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	in := step.Inputs(train.Step{Total: 1, Seed: c.Seed})
 	objective, err := c.Objective()
 	if err != nil {
-		return engine.Verification{}, err
+		return engine.StepVerification{}, err
 	}
 	n := objective.Views() * c.BatchSize
 	views := make([]float32, n*c.Channels*c.ImageSize*c.ImageSize)
@@ -223,7 +223,7 @@ func VerifyExported(ctx context.Context, run *Run, file string, images augment.S
 		if checking != nil {
 			checking(run.Config.BatchSize)
 		}
-		out.Verification, err = verifyStep(ctx, file, &run.Config, step, state)
+		out.StepVerification, err = verifyStep(ctx, file, &run.Config, step, state)
 		return out, err
 	}
 	part, err := run.Part(out.Kind, info)

@@ -100,17 +100,22 @@ type exportResult struct {
 	Path     string   `json:"path"`
 	Part     string   `json:"part"`
 	MaxError *float64 `json:"max_error"` // null when the file was not run
-	State    string   `json:"state,omitempty"`
-	Run      string   `json:"run"`
-	Step     int      `json:"step"`
-	Random   int      `json:"random"`
-	Images   int      `json:"images"`
+	// ChangeError is of a training step: how far the parameters' changes differ.
+	ChangeError *float64 `json:"change_error,omitempty"`
+	State       string   `json:"state,omitempty"`
+	Run         string   `json:"run"`
+	Step        int      `json:"step"`
+	Random      int      `json:"random"`
+	Images      int      `json:"images"`
 }
 
 func newExportResult(r *finetune.Run, e finetune.Exported) exportResult {
 	out := exportResult{Path: e.Path, Part: e.Kind, State: e.State, Run: r.Dir, Step: e.Step, Random: e.Random, Images: e.Images}
 	if e.Checked {
 		out.MaxError = &e.MaxError
+	}
+	if e.Checked && e.Kind == onnx.KindTrainStep {
+		out.ChangeError = &e.ChangeError
 	}
 	return out
 }
@@ -131,11 +136,13 @@ func reportExport(s streams, g *global, r *finetune.Run, e finetune.Exported) er
 }
 
 func reportVerified(s streams, e finetune.Exported) error {
+	if e.Kind == onnx.KindTrainStep {
+		_, err := fmt.Fprintf(s.out, "verified by one step on random views: it differs from the graph by %.2g of the largest value at most (%s), "+
+			"the parameters' changes by %.2g (%s)\n", e.MaxError, e.Output, e.ChangeError, e.Parameter)
+		return err
+	}
 	on := fmt.Sprintf("%d random images", e.Random)
-	switch {
-	case e.Kind == onnx.KindTrainStep:
-		on = "one step on random views"
-	case e.Images > 0:
+	if e.Images > 0 {
 		on += fmt.Sprintf(" and %d real ones", e.Images)
 	}
 	_, err := fmt.Fprintf(s.out, "verified on %s: it differs from the graph by %.2g of the largest value at most (%s)\n", on, e.MaxError, e.Output)
