@@ -1,7 +1,7 @@
 // Package engine runs graphs. It differentiates them ([Backprop]) and compiles
 // them for one of two machines, which give the same numbers:
 //
-//   - [Go], gorgonia's tape machine over the Go kernels of package models/op: no
+//   - [Go], gorgonia's graph over the Go kernels of package models/op: no
 //     library needed, the reference;
 //   - [ORT], ONNX Runtime over the graph lowered to one ONNX model: fast.
 //

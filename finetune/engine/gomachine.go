@@ -4,68 +4,58 @@ import (
 	"context"
 	"fmt"
 
-	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 
 	"github.com/sslrt/sslrt/models/op"
 )
 
-// Go is gorgonia's tape machine over the Go kernels of package models/op.
-type Go struct{}
+// Go runs gorgonia's graph over the Go kernels of package models/op: no library
+// needed, the reference for other machines.
+//
+// By default the nodes run in the order in which they were made and a value is
+// forgotten after its last use. gorgonia's own tape machine, which Tape chooses,
+// keeps every intermediate value: it computes the same bits with several times the
+// memory, and stands beside as a check.
+type Go struct {
+	Tape bool
+}
 
 // Name returns "go".
 func (Go) Name() string { return "go" }
 
-// Compile makes a tape of the function.
-func (Go) Compile(f Function) (Program, error) {
+// Compile makes the function ready to run.
+func (m Go) Compile(f Function) (Program, error) {
 	s, err := newSignature(f)
 	if err != nil {
 		return nil, err
 	}
-	p := &goProgram{signature: s, params: map[*op.Node]*tensor.Dense{}}
-	var roots gorgonia.Nodes
-	root := map[*op.Node]bool{}
-	add := func(n *op.Node) {
-		if n.Kind == op.Computed && !root[n] {
-			root[n] = true
-			roots = append(roots, n.Gorgonia())
-		}
-	}
+	var roots []*op.Node
 	for _, o := range f.Outputs {
-		add(o.Node)
+		roots = append(roots, o.Node)
 	}
 	for _, c := range f.Carry {
-		add(c.Next)
+		roots = append(roots, c.Next)
 	}
-	if len(roots) == 0 {
+	p := &goProgram{signature: s, params: map[*op.Node]*tensor.Dense{}}
+	if !m.Tape {
+		p.vm = newExecutor(roots)
 		return p, nil
 	}
-	var leaves gorgonia.Nodes
-	for n := range root {
-		for _, leaf := range op.Reachable(n) {
-			if leaf.Kind != op.Computed && !leaves.Contains(leaf.Gorgonia()) {
-				leaves = append(leaves, leaf.Gorgonia())
-			}
-		}
-	}
-	tape, locations, err := gorgonia.CompileFunction(roots[0].Graph(), leaves, roots)
-	if err != nil {
+	if p.vm, err = newTape(roots); err != nil {
 		return nil, fmt.Errorf("engine: go: compile: %w", err)
 	}
-	p.vm = gorgonia.NewTapeMachine(roots[0].Graph(), gorgonia.WithPrecompiled(tape, locations))
 	return p, nil
 }
 
 type goProgram struct {
 	signature
 	params map[*op.Node]*tensor.Dense
-	vm     tapeMachine // nil when nothing is computed
+	vm     evaluator
 }
 
-// tapeMachine is what we use of gorgonia's type, which is not exported.
-type tapeMachine interface {
-	RunAll() error
-	Reset()
+// evaluator computes the values of its roots from those of the leaves.
+type evaluator interface {
+	run(ctx context.Context, leaves map[*op.Node]*tensor.Dense) (map[*op.Node]*tensor.Dense, error)
 	Close() error
 }
 
@@ -80,59 +70,42 @@ func (p *goProgram) Load(params Tensors) error {
 	return nil
 }
 
-// Run cannot be interrupted: gorgonia's machine has no way to.
 func (p *goProgram) Run(ctx context.Context, in Tensors) (Tensors, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("engine: go: run: %w", err)
-	}
-	values := map[*op.Node]*tensor.Dense{}
+	leaves := map[*op.Node]*tensor.Dense{}
 	for _, n := range p.inputs {
 		v, err := value("input", n, in)
 		if err != nil {
 			return nil, err
 		}
-		values[n] = v
+		leaves[n] = v
 	}
 	for _, n := range p.signature.params {
 		v := p.params[n]
 		if v == nil {
 			return nil, fmt.Errorf("engine: go: run: parameter %q was not loaded", n.Name)
 		}
-		values[n] = v
+		leaves[n] = v
 	}
-	for n, v := range values {
-		if err := gorgonia.Let(n.Gorgonia(), v); err != nil {
-			return nil, fmt.Errorf("engine: go: bind %v: %w", n, err)
-		}
-	}
-	if p.vm != nil {
-		defer p.vm.Reset()
-		if err := p.vm.RunAll(); err != nil {
-			return nil, fmt.Errorf("engine: go: run: %w", err)
-		}
-	}
-	result := func(n *op.Node) *tensor.Dense {
-		if v := values[n]; v != nil {
-			return v
-		}
-		return n.Gorgonia().Value().(*tensor.Dense)
+	values, err := p.vm.run(ctx, leaves)
+	if err != nil {
+		return nil, fmt.Errorf("engine: go: run: %w", err)
 	}
 	out := Tensors{}
 	for _, o := range p.Outputs {
-		out[o.Name] = result(o.Node)
+		out[o.Name] = values[o.Node]
 	}
-	next := map[*op.Node]*tensor.Dense{}
 	for _, c := range p.Carry {
-		v := result(c.Next)
-		if c.Next.Kind == op.Input {
-			v = clone(v) // the caller's, who may fill it anew
-		}
-		next[c.Param] = v
-	}
-	for n, v := range next {
-		p.params[n] = v
+		p.params[c.Param] = kept(c.Next, values)
 	}
 	return out, nil
+}
+
+// kept returns a value that stays ours: what the caller fed in is copied.
+func kept(n *op.Node, values map[*op.Node]*tensor.Dense) *tensor.Dense {
+	if n.Kind == op.Input {
+		return clone(values[n])
+	}
+	return values[n]
 }
 
 func (p *goProgram) State() Tensors {
@@ -143,9 +116,4 @@ func (p *goProgram) State() Tensors {
 	return out
 }
 
-func (p *goProgram) Close() error {
-	if p.vm == nil {
-		return nil
-	}
-	return p.vm.Close()
-}
+func (p *goProgram) Close() error { return p.vm.Close() }
