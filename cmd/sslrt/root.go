@@ -105,6 +105,7 @@ var commands = []func(streams, *global) *cobra.Command{
 	newAugment,
 	newInspect,
 	newVerify,
+	newBench,
 	newVersion,
 }
 

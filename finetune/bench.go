@@ -1,0 +1,137 @@
+package finetune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/finetune/engine"
+	"github.com/sslrt/sslrt/finetune/train"
+)
+
+// StepBench says how long training steps take.
+type StepBench struct {
+	Engine  string
+	Why     string    // why this machine
+	Compile float64   // seconds to build the graph and compile it
+	Times   []float64 // seconds of each step after the first, which sets up memory
+	Median  float64   // of Times
+	Peak    int64     // the process's largest resident size in bytes, 0 if unknown
+	Trace   []OpTime  // longest first, if asked for
+}
+
+// BenchStep times steps of a configuration on random images after one that is not
+// counted. Data and their decoding are left out. trace asks for the time by kind of
+// operator, which only ONNX Runtime can tell and which makes steps a little slower.
+func BenchStep(ctx context.Context, c Config, steps int, trace bool) (*StepBench, error) {
+	if steps < 1 {
+		return nil, fmt.Errorf("finetune: bench: the number of steps is %d, want 1 or more", steps)
+	}
+	if c.Method != MethodSimCLR {
+		return nil, fmt.Errorf("finetune: bench: method %q: only %s can be timed", c.Method, MethodSimCLR)
+	}
+	if c.BatchSize < 2 {
+		return nil, fmt.Errorf("finetune: bench: the batch size is %d, want 2 or more", c.BatchSize)
+	}
+	if c.ImageSize == 0 {
+		c.ImageSize = 32
+	}
+	if err := c.Resolve(emptyImages(c.BatchSize)); err != nil {
+		return nil, err
+	}
+	machine, why, err := c.Machine()
+	if err != nil {
+		return nil, err
+	}
+	b := &StepBench{Engine: machine.Name(), Why: why}
+	if !trace {
+		return b, b.run(ctx, machine, &c, steps)
+	}
+	fast, ok := machine.(engine.ORT)
+	if !ok {
+		return nil, fmt.Errorf("finetune: bench: the %s engine has no trace: choose ort", machine.Name())
+	}
+	dir, err := os.MkdirTemp("", "sslrt-trace-")
+	if err != nil {
+		return nil, fmt.Errorf("finetune: bench: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	fast.Options.Profile = filepath.Join(dir, "profile")
+	if err := b.run(ctx, fast, &c, steps); err != nil {
+		return nil, err
+	}
+	b.Trace, err = readTrace(dir)
+	return b, err
+}
+
+// run compiles the step and times it. It closes the machine's program, which is
+// when a profile is written.
+func (b *StepBench) run(ctx context.Context, m engine.Machine, c *Config, steps int) (err error) {
+	started := time.Now()
+	step, err := c.Step(1)
+	if err != nil {
+		return err
+	}
+	p, err := m.Compile(step.Function)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	b.Compile = time.Since(started).Seconds()
+	if err := p.Load(engine.Tensors(step.Params.Init(c.Seed))); err != nil {
+		return err
+	}
+	objective, err := c.Objective()
+	if err != nil {
+		return err
+	}
+	shape := []int{objective.Views() * c.BatchSize, c.Channels, c.ImageSize, c.ImageSize}
+	views := make([]float32, shape[0]*shape[1]*shape[2]*shape[3])
+	r := rand.New(rand.NewPCG(c.Seed, 0))
+	for i := range views {
+		views[i] = float32(r.NormFloat64())
+	}
+	for i := range steps + 1 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		in := step.Inputs(train.Step{Index: i, Total: steps + 1, Seed: c.Seed})
+		in[train.InputViews] = engine.NewTensor(views, shape...)
+		started := time.Now()
+		if _, err := p.Run(ctx, in); err != nil {
+			return err
+		}
+		if i > 0 {
+			b.Times = append(b.Times, time.Since(started).Seconds())
+		}
+	}
+	b.Median = median(b.Times)
+	b.Peak = peakMemory()
+	return nil
+}
+
+// median returns the middle value, or the mean of the middle two.
+func median(x []float64) float64 {
+	s := slices.Sorted(slices.Values(x))
+	n := len(s)
+	return (s[(n-1)/2] + s[n/2]) / 2
+}
+
+// emptyImages stands for a source of this many images where only their number
+// counts.
+type emptyImages int
+
+func (n emptyImages) Len() int        { return int(n) }
+func (emptyImages) Name(i int) string { return fmt.Sprint(i) }
+func (emptyImages) Label(int) int     { return -1 }
+func (emptyImages) Classes() []string { return nil }
+func (emptyImages) Close() error      { return nil }
+func (emptyImages) Image(i int) (*augment.Image, error) {
+	return nil, fmt.Errorf("image %d: there are no pixels", i)
+}
