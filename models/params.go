@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"strings"
 
 	"gorgonia.org/tensor"
 
@@ -94,14 +95,18 @@ func (p *Params) add(name string, init Init, trainable bool, sizes []int) *op.No
 	return n
 }
 
+// TargetPrefix starts the names of networks that follow another one, such as
+// "target.encoder" in BYOL and MoCo: they start with the other one's weights.
+const TargetPrefix = "target."
+
 // Init draws initial values for all parameters. Each parameter has a random
-// stream of its own, from the seed and its name, so that a network keeps its
-// weights when another one is added beside it.
+// stream of its own, from the seed and its name without TargetPrefix, so that a
+// network keeps its weights when another one is added beside it.
 func (p *Params) Init(seed uint64) StateDict {
 	state := StateDict{}
 	for _, s := range p.specs {
 		h := fnv.New64a()
-		h.Write([]byte(s.Name))
+		h.Write([]byte(strings.TrimPrefix(s.Name, TargetPrefix)))
 		data := make([]float32, s.Node.Size())
 		s.Init(rand.New(rand.NewPCG(seed, h.Sum64())), data)
 		state[s.Name] = tensor.New(tensor.WithShape(s.Node.Dims...), tensor.WithBacking(data))
