@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -63,10 +64,21 @@ func readCases(dir string) ([]*Case, error) {
 	return cases, nil
 }
 
-// params decodes the hyper-parameters into v, a pointer to a struct.
+// params decodes the hyper-parameters into v, a pointer to a struct. Values of
+// other types than v has are not covered.
 func (c *Case) params(v any) error {
 	if err := json.Unmarshal(c.Params, v); err != nil {
-		return fmt.Errorf("parameters: %w", err)
+		return uncovered("parameters: %v", err)
+	}
+	return nil
+}
+
+// strict decodes hyper-parameters of which v must know all.
+func strict(params json.RawMessage, v any) error {
+	d := json.NewDecoder(bytes.NewReader(params))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return uncovered("parameters: %v", err)
 	}
 	return nil
 }

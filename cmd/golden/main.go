@@ -2,8 +2,9 @@
 // covers, on both machines where a graph is involved, and prints what passed,
 // what failed and what is not covered:
 //
-//	golden [-shared DIR] [-group ops,losses,...] [-machine go,ort] [-v]
+//	golden [-shared DIR] [-group ops,losses,...] [-machine go,tape,ort] [-v]
 //
+// Machine tape is the machine go on gorgonia's own tape; go and ort are the default.
 // It takes whatever cases the folder holds: it looks at a case's kind,
 // hyper-parameters and arrays, never at its name. It exits with 1 when a case
 // fails or nothing ran, and with 2 when it was called wrongly.
@@ -28,7 +29,7 @@ import (
 func main() {
 	shared := flag.String("shared", os.Getenv("SSLRT_SHARED"), "folder of reference data; default $SSLRT_SHARED, else ../shared")
 	only := flag.String("group", "", "comma-separated groups to run; default all")
-	names := flag.String("machine", "go,ort", "comma-separated machines for graphs")
+	names := flag.String("machine", "go,ort", "comma-separated machines for graphs: go, tape, ort")
 	verbose := flag.Bool("v", false, "name each case as it runs")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -104,13 +105,15 @@ func openMachines(names []string) ([]engine.Machine, error) {
 		switch n {
 		case "go":
 			out = append(out, engine.Go{})
+		case "tape":
+			out = append(out, engine.Go{Tape: true})
 		case "ort":
 			if _, err := ort.Init(ort.FindOptions{}); err != nil {
 				return nil, fmt.Errorf("%w (or leave it out: -machine go)", err)
 			}
 			out = append(out, engine.ORT{})
 		default:
-			return nil, fmt.Errorf("there is no machine %q: choose go, ort or both", n)
+			return nil, fmt.Errorf("there is no machine %q: choose from go, tape and ort", n)
 		}
 	}
 	if len(out) == 0 {
@@ -163,6 +166,9 @@ func runCase(g group, c *Case, m engine.Machine) (err error) {
 func machineName(m engine.Machine) string {
 	if m == nil {
 		return "plain"
+	}
+	if g, ok := m.(engine.Go); ok && g.Tape {
+		return "tape"
 	}
 	return m.Name()
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,18 +23,6 @@ func runOptim(c *Case, m engine.Machine) error {
 		return runSchedule(c)
 	}
 	return uncovered("no such optimiser yet")
-}
-
-// strictParams decodes the hyper-parameters; one that v does not know is not
-// covered.
-func (c *Case) strictParams(v any) error {
-	d := json.NewDecoder(bytes.NewReader(c.Params))
-	d.DisallowUnknownFields()
-	err := d.Decode(v)
-	if err != nil && strings.Contains(err.Error(), "unknown field") {
-		return uncovered("parameters: %v", err)
-	}
-	return err
 }
 
 // given is an objective whose gradients are those stored with a case:
@@ -84,7 +71,7 @@ func runSGD(c *Case, m engine.Machine) error {
 		Steps       int
 		Parameters  map[string][]int
 	}
-	if err := c.strictParams(&p); err != nil {
+	if err := strict(c.Params, &p); err != nil {
 		return err
 	}
 	var extra struct {
@@ -184,7 +171,7 @@ func runSchedule(c *Case) error {
 		Period      int     `json:"T_max"`
 		AnnealedMin float64 `json:"eta_min"`
 	}
-	if err := c.strictParams(&p); err != nil {
+	if err := strict(c.Params, &p); err != nil {
 		return err
 	}
 	switch {

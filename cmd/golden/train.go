@@ -51,13 +51,15 @@ type trainParams struct {
 		Act            string
 	}
 	Hyper     struct{ T float64 }
-	Optimizer struct {
-		Type           string
-		Rate           float64 `json:"lr"`
-		Momentum       float64
-		Nesterov       bool
-		WeightDecay    float64 `json:"weight_decay"`
-		ExcludesBiases bool    `json:"exclude_1d"`
+	Optimizer json.RawMessage
+
+	sgd struct {
+		Type        string
+		Rate        float64 `json:"lr"`
+		Momentum    float64
+		Dampening   float64
+		Nesterov    bool
+		WeightDecay float64 `json:"weight_decay"`
 	}
 }
 
@@ -69,8 +71,11 @@ func runTrain(c *Case, m engine.Machine) error {
 	if err := c.params(&p); err != nil {
 		return err
 	}
-	if p.Optimizer.Type != "sgd" || p.Optimizer.ExcludesBiases {
-		return uncovered("no optimiser %+v", p.Optimizer)
+	if err := strict(p.Optimizer, &p.sgd); err != nil {
+		return err
+	}
+	if p.sgd.Type != "sgd" {
+		return uncovered("no optimiser %q", p.sgd.Type)
 	}
 	var extra trainCase
 	if err := json.Unmarshal(c.raw, &extra); err != nil {
@@ -101,13 +106,13 @@ func (p trainParams) config(a *arrays, image []int) train.Config {
 	activation := models.Activation(p.Sizes.Act)
 	projector := models.Projector{Widths: []int{p.Sizes.ProjHidden, p.Sizes.ProjOut}, Activation: activation,
 		Bias: a.has("step00/projector.0.bias"), LastNorm: a.has("step00/projector.4.weight")}
-	o := p.Optimizer
+	o := p.sgd
 	return train.Config{
 		Objective: objective.SimCLR{
 			Encoder:   models.ResNet{Blocks: p.Sizes.Blocks, Widths: p.Sizes.Widths, Stem: models.StemCIFAR, Activation: activation},
 			Projector: projector, Temperature: p.Hyper.T,
 		},
-		Optimizer: optim.SGD{Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay},
+		Optimizer: optim.SGD{Momentum: o.Momentum, Dampening: o.Dampening, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay},
 		Rate:      func(train.Step) float64 { return o.Rate },
 		BatchSize: image[1], Image: image[2:], Gradients: true,
 	}

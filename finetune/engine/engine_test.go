@@ -18,7 +18,7 @@ import (
 // machines returns the machines that run here: ort only where its library is.
 func machines(t *testing.T) []engine.Machine {
 	t.Helper()
-	list := []engine.Machine{engine.Go{}}
+	list := []engine.Machine{engine.Go{}, engine.Go{Tape: true}}
 	if _, err := ort.Init(ort.FindOptions{}); errors.Is(err, ort.ErrNoLibrary) {
 		t.Log("skipping the ort machine: no ONNX Runtime (run sslrt setup)")
 		return list

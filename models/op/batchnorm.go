@@ -171,8 +171,8 @@ func normalise(in []*tensor.Dense, eps float64) (*tensor.Dense, error) {
 func (o batchNorm) Grad(in []*Node, y, dy *Node) []*Node {
 	x, mean, variance, w := in[0], in[1], in[2], in[3]
 	db := channelSum(dy)
-	dw := Apply(normWeightGrad{o.eps}, x, mean, variance, dy)
-	dx := Apply(normInputGrad{o.eps}, x, mean, variance, w, dy, dw, db)
+	dw := Apply(normWeightGrad(o), x, mean, variance, dy)
+	dx := Apply(normInputGrad(o), x, mean, variance, w, dy, dw, db)
 	return []*Node{dx, nil, nil, dw, db}
 }
 
@@ -300,8 +300,8 @@ func (o affineNorm) Run(in []*tensor.Dense) (*tensor.Dense, error) { return norm
 
 func (o affineNorm) Grad(in []*Node, y, dy *Node) []*Node {
 	x, mean, variance, w := in[0], in[1], in[2], in[3]
-	dx := Apply(channelScale{o.eps}, dy, w, variance)
-	return []*Node{dx, nil, nil, Apply(normWeightGrad{o.eps}, x, mean, variance, dy), channelSum(dy)}
+	dx := Apply(channelScale(o), dy, w, variance)
+	return []*Node{dx, nil, nil, Apply(normWeightGrad(o), x, mean, variance, dy), channelSum(dy)}
 }
 
 func (o affineNorm) ONNX(l *Lowering, n *Node, in []string) string {

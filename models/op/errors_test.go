@@ -156,14 +156,16 @@ func TestPanicBecomesError(t *testing.T) {
 	g := op.NewGraph()
 	x := g.Input("x", op.Float32, op.Dims(2))
 	f := engine.Function{Outputs: []export.Output{{Name: "y", Node: op.Exp(op.Apply(broken{}, op.Exp(x)))}}}
-	p, err := engine.Go{}.Compile(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	_, err = p.Run(t.Context(), engine.Tensors{"x": engine.NewTensor([]float32{1, 2}, 2)})
-	if err == nil || !strings.Contains(err.Error(), "Broken: panic in the kernel: out of order") {
-		t.Errorf("got the error %v", err)
+	for _, m := range []engine.Go{{}, {Tape: true}} {
+		p, err := m.Compile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		_, err = p.Run(t.Context(), engine.Tensors{"x": engine.NewTensor([]float32{1, 2}, 2)})
+		if err == nil || !strings.Contains(err.Error(), "Broken: panic in the kernel: out of order") {
+			t.Errorf("%+v: got the error %v", m, err)
+		}
 	}
 }
 

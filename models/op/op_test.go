@@ -26,7 +26,7 @@ func TestGradientsAreSlopes(t *testing.T) {
 	everyCase(t, func(t *testing.T, c tableCase) {
 		b := c.make(t, batchSize)
 		b.differentiate(t)
-		got := run(t, engine.Go{}, b.function(), b.feeds)
+		got := run(t, engine.Go{Tape: true}, b.function(), b.feeds)
 		p, err := engine.Go{}.Compile(engine.Function{Outputs: b.function().Outputs[:1]})
 		if err != nil {
 			t.Fatal(err)
@@ -118,7 +118,7 @@ func TestBatchStaysOpen(t *testing.T) {
 
 // TestKernels runs every node of forward and backward pass by itself: results are
 // as the shape rule says, repeatable, memory of their own, and inputs stay what
-// they were.
+// they were. The machines, gorgonia's tape above all, give the same bits.
 func TestKernels(t *testing.T) {
 	everyCase(t, func(t *testing.T, c tableCase) {
 		b := c.make(t, batchSize)
@@ -140,10 +140,12 @@ func TestKernels(t *testing.T) {
 				value[n] = runKernel(t, n, value)
 			}
 		}
-		want := run(t, engine.Go{}, b.function(), b.feeds)
-		for _, o := range b.function().Outputs {
-			if !sameBits(value[o.Node], want[o.Name]) {
-				t.Errorf("%s: the tape machine has another value", o.Name)
+		for _, m := range []engine.Go{{}, {Tape: true}} {
+			got := run(t, m, b.function(), b.feeds)
+			for _, o := range b.function().Outputs {
+				if !sameBits(got[o.Name], value[o.Node]) {
+					t.Errorf("%s: %+v has another value", o.Name, m)
+				}
 			}
 		}
 	})
