@@ -31,14 +31,20 @@ const PartAuto = "auto"
 type ExportOptions struct {
 	Part     string // PartAuto or one of onnx's kinds: encoder, projector, classifier, train-step
 	Model    export.ModelOptions
-	Version  string         // of the program, for the metadata
-	Force    bool           // replace files that exist
-	NoVerify bool           // write without running the file
-	Images   augment.Source // to verify on, beside random images; may be nil
+	Version  string // of the program, for the metadata
+	Force    bool   // replace files that exist
+	NoVerify bool   // write without running the file
+	Check    CheckOptions
+}
 
-	// Checking is called before a check that may take long: a training step of so
-	// many images on the Go machine. It may be nil.
-	Checking func(images int)
+// CheckOptions says how a file is compared with its graph.
+type CheckOptions struct {
+	Images    augment.Source // real images beside the random ones; may be nil
+	BatchSize int            // images per run, beside runs of one; default 3
+
+	// Slow is called before a check that may take long: a training step of so many
+	// images on the Go machine. It may be nil.
+	Slow func(images int)
 }
 
 // Exported is what Export wrote.
@@ -103,18 +109,21 @@ func (r *Run) partModel(ctx context.Context, out *Exported, state models.StateDi
 	}
 	return model, func(file string) error {
 		out.Checked = true
-		out.Verification, err = verifyPart(ctx, file, part, state, opt.Images)
+		out.Verification, err = verifyPart(ctx, file, part, state, opt.Check)
 		return err
 	}, nil
 }
 
-func verifyPart(ctx context.Context, file string, part export.Part, state models.StateDict, images augment.Source) (engine.Verification, error) {
+func verifyPart(ctx context.Context, file string, part export.Part, state models.StateDict, opt CheckOptions) (engine.Verification, error) {
 	reference := func(n int) (engine.Function, error) {
 		outputs, _, err := part.Outputs(n)
 		return engine.Function{Outputs: outputs}, err
 	}
-	return engine.Verify(ctx, file, reference, engine.Tensors(state),
-		engine.VerifyOptions{Preprocess: part.Preprocess, Images: images})
+	v := engine.VerifyOptions{Preprocess: part.Preprocess, Images: opt.Images}
+	if opt.BatchSize > 0 {
+		v.BatchSizes = []int{1, opt.BatchSize}
+	}
+	return engine.Verify(ctx, file, reference, engine.Tensors(state), v)
 }
 
 // stepModel returns the model of a training step, and its check, which also
@@ -157,8 +166,8 @@ func (r *Run) stepModel(ctx context.Context, out *Exported, state models.StateDi
 	}
 	return model, func(file string) error {
 		if !opt.NoVerify {
-			if opt.Checking != nil {
-				opt.Checking(c.BatchSize)
+			if opt.Check.Slow != nil {
+				opt.Check.Slow(c.BatchSize)
 			}
 			out.Checked = true
 			if out.StepVerification, err = verifyStep(ctx, file, c, step, state); err != nil {
@@ -194,8 +203,8 @@ func verifyStep(ctx context.Context, file string, c *Config, step *train.Program
 }
 
 // VerifyExported compares a file that Export wrote with the graph and the newest
-// checkpoint of its run, on random and, unless images is nil, on real images.
-func VerifyExported(ctx context.Context, run *Run, file string, images augment.Source, checking func(images int)) (Exported, error) {
+// checkpoint of its run.
+func VerifyExported(ctx context.Context, run *Run, file string, opt CheckOptions) (Exported, error) {
 	m, err := onnx.ReadFile(file)
 	if err != nil {
 		return Exported{}, err
@@ -220,8 +229,8 @@ func VerifyExported(ctx context.Context, run *Run, file string, images augment.S
 		if err != nil {
 			return out, err
 		}
-		if checking != nil {
-			checking(run.Config.BatchSize)
+		if opt.Slow != nil {
+			opt.Slow(run.Config.BatchSize)
 		}
 		out.StepVerification, err = verifyStep(ctx, file, &run.Config, step, state)
 		return out, err
@@ -237,7 +246,7 @@ func VerifyExported(ctx context.Context, run *Run, file string, images augment.S
 	if pre != part.Preprocess {
 		return out, fmt.Errorf("finetune: verify %s: its metadata say: %v; the run: %v", file, pre, part.Preprocess)
 	}
-	out.Verification, err = verifyPart(ctx, file, part, state, images)
+	out.Verification, err = verifyPart(ctx, file, part, state, opt)
 	return out, err
 }
 

@@ -65,7 +65,7 @@ pixels as they are, [N, H, W, 3].`,
 			}
 			opt.Version = programVersion()
 			opt.Model.KeepBatchNorm = !fold
-			opt.Checking = sayChecking(s)
+			opt.Check.Slow = sayChecking(s)
 			done, err := finetune.Export(cmd.Context(), r, args[0], opt)
 			if err != nil {
 				return err

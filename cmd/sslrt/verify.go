@@ -13,6 +13,7 @@ func newVerify(s streams, g *global) *cobra.Command {
 	var run, split string
 	var data []string
 	var limit int
+	opt := finetune.CheckOptions{Slow: sayChecking(s)}
 	cmd := &cobra.Command{
 		Use:   "verify MODEL.onnx",
 		Short: "Compare an exported file with the run it came from",
@@ -27,6 +28,9 @@ and real images, the largest difference beside the largest value must be at most
 			if limit < 0 {
 				return usagef("--limit is %d, want 0 or more", limit)
 			}
+			if opt.BatchSize < 1 {
+				return usagef("--batch-size is %d, want 1 or more", opt.BatchSize)
+			}
 			r, err := finetune.OpenRun(run)
 			if err != nil {
 				return err
@@ -37,8 +41,9 @@ and real images, the largest difference beside the largest value must be at most
 			}
 			if images != nil {
 				defer images.Close()
+				opt.Images = images
 			}
-			found, err := finetune.VerifyExported(cmd.Context(), r, args[0], images, sayChecking(s))
+			found, err := finetune.VerifyExported(cmd.Context(), r, args[0], opt)
 			if err != nil {
 				return err
 			}
@@ -62,6 +67,7 @@ and real images, the largest difference beside the largest value must be at most
 	f.StringSliceVar(&data, "images", nil, "images to compare on (default: those of the run)")
 	f.StringVar(&split, "split", "", "part of --images that has parts: train or test")
 	f.IntVar(&limit, "limit", 32, "compare on the first images only; 0: all")
+	f.IntVar(&opt.BatchSize, "batch-size", 3, "images per run, beside runs of one")
 	return cmd
 }
 
