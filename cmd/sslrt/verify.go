@@ -77,6 +77,9 @@ func verifyImages(s streams, r *finetune.Run, data []string, split string, limit
 	own := len(data) == 0
 	if own {
 		data, split = r.Config.Data, r.Config.Split
+		if most := r.Config.Limit; most > 0 && (limit == 0 || most < limit) {
+			limit = most
+		}
 	}
 	src, err := augment.Open(data, augment.SourceOptions{Split: split, DefaultSplit: "train", Stdin: s.in})
 	if err != nil && own {
