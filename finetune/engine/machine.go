@@ -90,6 +90,13 @@ func newSignature(f Function) (signature, error) {
 			s.params = append(s.params, n)
 		}
 	}
+	names := map[string]bool{}
+	for _, o := range f.Outputs {
+		if names[o.Name] || s.leaf(o.Name) != nil {
+			return s, fmt.Errorf("engine: the name of output %q is taken by another output, an input or a parameter", o.Name)
+		}
+		names[o.Name] = true
+	}
 	return s, nil
 }
 

@@ -250,3 +250,16 @@ func TestManyRuns(t *testing.T) {
 		}
 	})
 }
+
+func TestOutputNamesAreTheirOwn(t *testing.T) {
+	g := op.NewGraph()
+	x := g.Input("x", op.Float32, op.Dims(2))
+	y := op.Exp(x)
+	for _, m := range []engine.Machine{engine.Go{}, engine.ORT{}} {
+		for _, outputs := range [][]export.Output{{{Name: "x", Node: y}}, {{Name: "y", Node: y}, {Name: "y", Node: x}}} {
+			if _, err := m.Compile(engine.Function{Outputs: outputs}); err == nil || !strings.Contains(err.Error(), "is taken") {
+				t.Errorf("%s: outputs %v: %v", m.Name(), outputs, err)
+			}
+		}
+	}
+}
