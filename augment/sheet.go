@@ -1,5 +1,13 @@
 package augment
 
+import (
+	"image"
+	"image/color"
+	"image/draw"
+
+	"github.com/disintegration/imaging"
+)
+
 // sheetGap separates the pictures of a contact sheet, in pixels of the sheet.
 const sheetGap = 4
 
@@ -18,22 +26,14 @@ func Sheet(images []*Image, columns, zoom int) *Image {
 		}
 	}
 	rows := (len(images) + columns - 1) / columns
-	sheet := NewImage(columns*(cw+sheetGap)+sheetGap, rows*(ch+sheetGap)+sheetGap)
-	for i := range sheet.Pix {
-		sheet.Pix[i] = 255
-	}
+	sheet := imaging.New(columns*(cw+sheetGap)+sheetGap, rows*(ch+sheetGap)+sheetGap, color.White)
 	for k, m := range images {
 		if m == nil {
 			continue
 		}
-		x0 := sheetGap + k%columns*(cw+sheetGap) + (cw-m.W*zoom)/2
-		y0 := sheetGap + k/columns*(ch+sheetGap) + (ch-m.H*zoom)/2
-		for y := range m.H * zoom {
-			for x := range m.W * zoom {
-				s := (y/zoom*m.W + x/zoom) * 3
-				sheet.set(((y0+y)*sheet.W+x0+x)*3, m.Pix[s], m.Pix[s+1], m.Pix[s+2])
-			}
-		}
+		large := imaging.Resize(m.ToImage(), m.W*zoom, m.H*zoom, imaging.NearestNeighbor)
+		at := image.Pt(sheetGap+k%columns*(cw+sheetGap)+(cw-m.W*zoom)/2, sheetGap+k/columns*(ch+sheetGap)+(ch-m.H*zoom)/2)
+		draw.Draw(sheet, large.Bounds().Add(at), large, image.Point{}, draw.Src)
 	}
-	return sheet
+	return FromImage(sheet)
 }
