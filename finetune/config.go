@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 
@@ -50,11 +52,13 @@ type Config struct {
 
 	Epochs       int     `yaml:"epochs"`     // default 200
 	BatchSize    int     `yaml:"batch_size"` // images; default 128
-	Optimizer    string  `yaml:"optimizer"`  // sgd
-	LR           float64 `yaml:"lr"`         // default 0.06 * batch size / 128
+	Optimizer    string  `yaml:"optimizer"`  // sgd (default), adam, adamw, rmsprop, lars
+	LR           float64 `yaml:"lr"`         // default by the optimiser, see Resolve
 	Momentum     float64 `yaml:"momentum"`   // default 0.9
 	Nesterov     bool    `yaml:"nesterov"`
-	WeightDecay  float64 `yaml:"weight_decay"` // default 5e-4, on all weights
+	WeightDecay  float64 `yaml:"weight_decay"`  // negative, the default: by the optimiser
+	ExcludeNorms bool    `yaml:"exclude_norms"` // no decay for norms and biases; lars never has
+	ClipNorm     float64 `yaml:"clip_norm"`     // of all gradients together; 0: not clipped
 	WarmupEpochs float64 `yaml:"warmup_epochs"`
 
 	Seed    uint64 `yaml:"seed"`
@@ -72,13 +76,15 @@ func DefaultConfig() Config {
 		Encoder: "resnet18", Width: 1, Stem: "auto", Channels: 3,
 		Loss: string(objective.LossNTXent), Temperature: 0.5,
 		Epochs: 200, BatchSize: 128,
-		Optimizer: "sgd", Momentum: 0.9, WeightDecay: 5e-4,
+		Optimizer: "sgd", Momentum: 0.9, WeightDecay: -1,
 		Engine: "auto", Device: "cpu",
 	}
 }
 
 // Resolve fills in what depends on the data and on other settings, and checks the
-// whole.
+// whole. The learning rate is 0.06 * batch size / 128 for sgd, 0.3 * batch size /
+// 256 for lars, 1e-3 for adam and adamw, 1e-2 for rmsprop; the weight decay 5e-4,
+// 1e-6, 0, 1e-2 (adamw) and 0.
 func (c *Config) Resolve(src augment.Source) error {
 	if src.Len() == 0 {
 		return errors.New("finetune: the data hold no image")
@@ -93,8 +99,15 @@ func (c *Config) Resolve(src augment.Source) error {
 	if c.Stem == "auto" || c.Stem == "" {
 		c.Stem = string(models.StemFor(c.ImageSize))
 	}
+	usual, ok := optimizers[c.Optimizer]
+	if !ok {
+		return fmt.Errorf("finetune: unknown optimizer %q: choose %s", c.Optimizer, strings.Join(slices.Sorted(maps.Keys(optimizers)), ", "))
+	}
 	if c.LR == 0 {
-		c.LR = 0.06 * float64(c.BatchSize) / 128
+		c.LR = usual.rate(c.BatchSize)
+	}
+	if c.WeightDecay < 0 {
+		c.WeightDecay = usual.decay
 	}
 	if c.Channels != 1 && c.Channels != 3 {
 		return fmt.Errorf("finetune: channels is %d: choose 1 or 3", c.Channels)
@@ -133,9 +146,6 @@ func (c *Config) validate(images int) error {
 	if l := objective.Loss(c.Loss); l != objective.LossNTXent && l != objective.LossInfoNCE {
 		return fmt.Errorf("finetune: unknown loss %q: choose %s or %s", c.Loss, objective.LossNTXent, objective.LossInfoNCE)
 	}
-	if c.Optimizer != "sgd" {
-		return fmt.Errorf("finetune: optimizer %q is not built yet: choose sgd", c.Optimizer)
-	}
 	for _, w := range c.Projector {
 		if w < 1 {
 			return fmt.Errorf("finetune: projector widths must be positive, got %v", c.Projector)
@@ -159,6 +169,7 @@ func (c *Config) validate(images int) error {
 		{"learning rate", c.LR, c.LR > 0},
 		{"momentum", c.Momentum, c.Momentum >= 0 && c.Momentum < 1},
 		{"weight decay", c.WeightDecay, c.WeightDecay >= 0},
+		{"clip norm", c.ClipNorm, c.ClipNorm >= 0},
 		{"warmup epochs", c.WarmupEpochs, c.WarmupEpochs >= 0 && c.WarmupEpochs <= float64(c.Epochs)},
 		{"number of threads", float64(c.Threads), c.Threads >= 0},
 		{"number of workers", float64(c.Workers), c.Workers >= 0},
@@ -238,14 +249,46 @@ func (c *Config) Step(stepsPerEpoch int) (*train.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	rate := optim.Cosine{Base: c.LR, Warmup: int(c.WarmupEpochs * float64(stepsPerEpoch))}
+	rate := optim.Warmup{Steps: int(c.WarmupEpochs * float64(stepsPerEpoch)), Then: optim.Cosine{Base: c.LR}}
 	return train.Build(train.Config{
 		Objective: o,
-		Optimizer: optim.SGD{Momentum: c.Momentum, Nesterov: c.Nesterov, WeightDecay: c.WeightDecay},
+		Optimizer: c.optimizer(),
 		Rate:      rate.Rate,
 		BatchSize: c.BatchSize,
 		Image:     []int{c.Channels, c.ImageSize, c.ImageSize},
 	})
+}
+
+// optimizers are the optimisers by name, with what they start from where nothing is
+// said: sgd the default recipe's, lars SimCLR's, the others PyTorch's.
+var optimizers = map[string]struct {
+	rate  func(batch int) float64
+	decay float64
+}{
+	"sgd":     {func(batch int) float64 { return 0.06 * float64(batch) / 128 }, 5e-4},
+	"lars":    {func(batch int) float64 { return optim.LinearScaling(0.3, batch) }, 1e-6},
+	"adam":    {func(int) float64 { return 1e-3 }, 0},
+	"adamw":   {func(int) float64 { return 1e-3 }, 1e-2},
+	"rmsprop": {func(int) float64 { return 1e-2 }, 0},
+}
+
+func (c *Config) optimizer() train.Optimizer {
+	decay := optim.Decay{Rate: c.WeightDecay, Exclude1D: c.ExcludeNorms}
+	var o train.Optimizer
+	switch c.Optimizer {
+	case "adam", "adamw":
+		o = optim.Adam{Decay: decay, Decoupled: c.Optimizer == "adamw"}
+	case "rmsprop":
+		o = optim.RMSprop{Momentum: c.Momentum, Decay: decay}
+	case "lars":
+		o = optim.LARS{Momentum: c.Momentum, Decay: c.WeightDecay, Exclude1D: true}
+	default:
+		o = optim.SGD{Momentum: c.Momentum, Nesterov: c.Nesterov, Decay: decay}
+	}
+	if c.ClipNorm > 0 {
+		o = optim.Clip{Norm: c.ClipNorm, Next: o}
+	}
+	return o
 }
 
 // ParseConfig reads a configuration. Unknown keys and wrong types are errors that

@@ -170,6 +170,29 @@ func TestSupervisedLearns(t *testing.T) {
 	}
 }
 
+func TestEveryOptimizerLearns(t *testing.T) {
+	src := open(t, pictures(t, 20))
+	for _, name := range []string{"sgd", "adam", "adamw", "rmsprop", "lars"} {
+		c := small("go")
+		c.Method, c.Optimizer, c.LR, c.Epochs = finetune.MethodSupervised, name, 0, 6
+		c.ClipNorm, c.ExcludeNorms = 10, true
+		if name == "sgd" || name == "lars" {
+			c.LR = 0.1
+		}
+		run := begin(t, c, src)
+		res, err := finetune.Pretrain(context.Background(), run, src, finetune.Events{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if loss := res.Metrics["loss"]; loss > 0.45 { // ln 2 = 0.69 is chance
+			t.Errorf("%s: the loss is %g after %d steps", name, loss, res.Steps)
+		}
+		if res.Metrics["grad_norm"] == 0 {
+			t.Errorf("%s: no norm of the gradients among the metrics %v", name, res.Metrics)
+		}
+	}
+}
+
 func TestUnreadableImagesAreReplacedAndReported(t *testing.T) {
 	dir := pictures(t, 10)
 	if err := os.WriteFile(filepath.Join(dir, "bright", "003.png"), []byte("\x89PNG\r\n\x1a\nno"), 0o644); err != nil {
@@ -239,7 +262,7 @@ func TestConfigErrors(t *testing.T) {
 		"unknown encoder":      func(c *finetune.Config) { c.Encoder = "vgg" },
 		"unknown method":       func(c *finetune.Config) { c.Method = "moon" },
 		"unknown loss":         func(c *finetune.Config) { c.Loss = "hinge" },
-		"not built yet":        func(c *finetune.Config) { c.Optimizer = "lars" },
+		"unknown optimizer":    func(c *finetune.Config) { c.Optimizer = "newton" },
 		"temperature":          func(c *finetune.Config) { c.Temperature = -1 },
 		"image size":           func(c *finetune.Config) { c.ImageSize = 4 },
 		"projector widths":     func(c *finetune.Config) { c.Projector = []int{8, 0} },

@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/sslrt/sslrt/finetune/engine"
@@ -17,12 +14,14 @@ import (
 
 func runOptim(c *Case, m engine.Machine) error {
 	switch c.Op {
-	case "sgd":
-		return runSGD(c, m)
 	case "lr_schedule":
 		return runSchedule(c)
+	case "ema":
+		return runEMA(c, m)
+	case "clip_grad_norm":
+		return runClip(c, m)
 	}
-	return uncovered("no such optimiser yet")
+	return runOptimizer(c, m)
 }
 
 // given is an objective whose gradients are those stored with a case:
@@ -58,20 +57,70 @@ func (o given) Loss(b *train.Builder) *op.Node {
 	return loss
 }
 
-// momentumPrefix starts the names of SGD's buffers in a state dict.
+// optimizerParams are the hyper-parameters of all optimisers.
+type optimizerParams struct {
+	Rate        float64 `json:"lr"`
+	Momentum    float64
+	Dampening   float64
+	Nesterov    bool
+	WeightDecay float64 `json:"weight_decay"`
+	Betas       [2]float64
+	Eps         float64
+	AMSGrad     bool
+	Alpha       float64
+	Eta         float64
+	Form        string
+	Exclude1D   bool     `json:"exclude_1d"`
+	MaxNorm     float64  `json:"max_norm"`
+	GradScale   *float64 `json:"grad_scale"` // how the stored gradients were made
+	Steps       int
+	Parameters  map[string][]int
+}
+
+// optimizer returns the optimiser that a kind of case names.
+func (p optimizerParams) optimizer(kind string) (train.Optimizer, error) {
+	decay := optim.Decay{Rate: p.WeightDecay}
+	sgd := optim.SGD{Momentum: p.Momentum, Dampening: p.Dampening, Nesterov: p.Nesterov, Decay: decay}
+	adam := optim.Adam{Beta1: p.Betas[0], Beta2: p.Betas[1], Eps: p.Eps, Decay: decay, AMSGrad: p.AMSGrad}
+	switch kind {
+	case "sgd":
+		return sgd, nil
+	case "adam":
+		return adam, nil
+	case "adamw":
+		adam.Decoupled = true
+		return adam, nil
+	case "rmsprop":
+		return optim.RMSprop{Alpha: p.Alpha, Eps: p.Eps, Momentum: p.Momentum, Decay: decay}, nil
+	case "lars":
+		return optim.LARS{Eta: p.Eta, Eps: p.Eps, Momentum: p.Momentum, Decay: p.WeightDecay,
+			Joint: p.Form == "moco", Exclude1D: p.Exclude1D}, nil
+	case "clip_grad_norm+sgd":
+		return optim.Clip{Norm: p.MaxNorm, Next: sgd}, nil
+	}
+	return nil, uncovered("no such optimiser yet")
+}
+
+// momentumPrefix starts the names of momentum buffers in a state dict.
 const momentumPrefix = "optim.momentum."
 
-func runSGD(c *Case, m engine.Machine) error {
-	var p struct {
-		Rate        float64 `json:"lr"`
-		Momentum    float64
-		Dampening   float64
-		Nesterov    bool
-		WeightDecay float64 `json:"weight_decay"`
-		Steps       int
-		Parameters  map[string][]int
-	}
+// stateNames says where an optimiser keeps the state that a case calls so.
+var stateNames = map[string]string{
+	"state_momentum_buffer_": momentumPrefix,
+	"state_mu_":              momentumPrefix,
+	"state_exp_avg_sq_":      "optim.exp_avg_sq.",
+	"state_max_exp_avg_sq_":  "optim.max_exp_avg_sq.",
+	"state_exp_avg_":         "optim.exp_avg.",
+	"state_square_avg_":      "optim.square_avg.",
+}
+
+func runOptimizer(c *Case, m engine.Machine) error {
+	var p optimizerParams
 	if err := strict(c.Params, &p); err != nil {
+		return err
+	}
+	optimizer, err := p.optimizer(c.Op)
+	if err != nil {
 		return err
 	}
 	var extra struct {
@@ -85,10 +134,10 @@ func runSGD(c *Case, m engine.Machine) error {
 		return err
 	}
 	defer a.Close()
-	names := parametersOf(c)
+	r := optimRun{c: c, a: a, p: p, names: parametersOf(c), results: map[string][]float64{}}
 	step, err := train.Build(train.Config{
-		Objective: given{c, a, names},
-		Optimizer: optim.SGD{Momentum: p.Momentum, Dampening: p.Dampening, Nesterov: p.Nesterov, WeightDecay: p.WeightDecay},
+		Objective: given{c, a, r.names},
+		Optimizer: optimizer,
 		Rate: func(s train.Step) float64 {
 			if extra.Rates != nil {
 				return extra.Rates[s.Index]
@@ -105,28 +154,104 @@ func runSGD(c *Case, m engine.Machine) error {
 		return err
 	}
 	defer program.Close()
-	state := step.Params.Init(0)
-	traj := map[string][]float64{}
-	for _, name := range names {
-		if state[name], err = a.dense("init_" + name); err != nil {
-			return err
-		}
-		traj[name] = float64s(state[name])
-	}
-	if err := program.Load(engine.Tensors(state)); err != nil {
+	if err := r.run(step, program); err != nil {
 		return err
 	}
-	var last engine.Tensors
-	for t := range p.Steps {
-		if _, err := program.Run(context.Background(), step.Inputs(train.Step{Index: t, Total: p.Steps})); err != nil {
+	return r.compare()
+}
+
+// optimRun collects what an optimiser does, by the names of the outputs.
+type optimRun struct {
+	c       *Case
+	a       *arrays
+	p       optimizerParams
+	names   []string
+	results map[string][]float64
+}
+
+func (r *optimRun) add(output string, values ...float64) {
+	r.results[output] = append(r.results[output], values...)
+}
+
+func (r *optimRun) run(step *train.Program, program engine.Program) error {
+	state := engine.Tensors(step.Params.Init(0))
+	for _, name := range r.names {
+		v, err := r.a.dense("init_" + name)
+		if err != nil {
 			return err
 		}
-		last = program.State()
-		for _, name := range names {
-			traj[name] = append(traj[name], float64s(last[name])...)
+		state[name] = v
+		r.add("traj_"+name, float64s(v)...)
+	}
+	if err := program.Load(state); err != nil {
+		return err
+	}
+	for t := range r.p.Steps {
+		out, err := program.Run(context.Background(), step.Inputs(train.Step{Index: t, Total: r.p.Steps}))
+		if err != nil {
+			return err
+		}
+		if norm := out[optim.MetricGradNorm]; norm != nil {
+			r.add("total_norm", float64s(norm)...)
+		}
+		next := program.State()
+		for _, name := range r.names {
+			r.add("traj_"+name, float64s(next[name])...)
+			if r.p.Eta != 0 {
+				trust, err := r.trust(name, t, state, next)
+				if err != nil {
+					return err
+				}
+				r.add("trust_"+name, trust)
+			}
+		}
+		state = next
+	}
+	for _, name := range r.names {
+		for output, key := range stateNames {
+			if v := state[key+name]; v != nil {
+				r.results[output+name] = float64s(v)
+			}
 		}
 	}
-	return compareRun(c, a, traj, last)
+	return nil
+}
+
+// trust returns the ratio that LARS took at a step, from what it did to its buffer:
+// trust * d = buf' - momentum * buf.
+func (r *optimRun) trust(name string, t int, before, after engine.Tensors) (float64, error) {
+	grads, err := r.a.floats("grads_" + name)
+	if err != nil {
+		return 0, err
+	}
+	w, old, buf := float64s(before[name]), float64s(before[momentumPrefix+name]), float64s(after[momentumPrefix+name])
+	decay := r.p.WeightDecay
+	if r.p.Exclude1D && len(before[name].Shape()) < 2 {
+		decay = 0
+	}
+	along, square := 0.0, 0.0
+	for i := range w {
+		d := grads[t*len(w)+i] + decay*w[i]
+		along += (buf[i] - r.p.Momentum*old[i]) * d
+		square += d * d
+	}
+	if square == 0 {
+		return 1, nil
+	}
+	return along / square, nil
+}
+
+func (r *optimRun) compare() error {
+	for _, out := range r.c.Outputs {
+		got, ok := r.results[out]
+		if !ok {
+			return uncovered("nothing computes its output %q", out)
+		}
+		if err := r.c.check(r.a, out, got); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // parametersOf returns the names X of the case's inputs init_X.
@@ -138,70 +263,4 @@ func parametersOf(c *Case) []string {
 		}
 	}
 	return names
-}
-
-// compareRun compares the trajectories and the buffers at their end.
-func compareRun(c *Case, a *arrays, traj map[string][]float64, last engine.Tensors) error {
-	for _, out := range c.Outputs {
-		var got []float64
-		if name, ok := strings.CutPrefix(out, "traj_"); ok {
-			got = traj[name]
-		} else if name, ok := strings.CutPrefix(out, "state_momentum_buffer_"); ok && last[momentumPrefix+name] != nil {
-			got = float64s(last[momentumPrefix+name])
-		} else {
-			return uncovered("nothing computes its output %q", out)
-		}
-		if err := c.check(a, out, got); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// cosineFormula is what optim.Cosine computes, in the words of the cases.
-const cosineFormula = "t<W: base*(t+1)/W; else min+(base-min)/2*(1+cos(pi*(t-W)/(T-W)))"
-
-func runSchedule(c *Case) error {
-	var p struct {
-		Base        *float64
-		Warmup      int     `json:"warmup_steps"`
-		Total       int     `json:"total_steps"`
-		Min         float64 `json:"min_lr"`
-		Formula     string
-		Period      int     `json:"T_max"`
-		AnnealedMin float64 `json:"eta_min"`
-	}
-	if err := strict(c.Params, &p); err != nil {
-		return err
-	}
-	switch {
-	case p.Base == nil:
-		return uncovered("no schedule with these parameters")
-	case p.Period > 0 && p.Formula == "": // torch's CosineAnnealingLR
-		p.Total, p.Min = p.Period, p.AnnealedMin
-	case p.Formula != cosineFormula:
-		return uncovered("no schedule %q", p.Formula)
-	}
-	a, err := c.open()
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	if !slices.Contains(a.names(), "lr_f64") {
-		return errors.New("the case has no array lr_f64")
-	}
-	want, err := a.floats("lr_f64")
-	if err != nil {
-		return err
-	}
-	schedule := optim.Cosine{Base: *p.Base, Min: p.Min, Warmup: p.Warmup}
-	var got []float64
-	for t := range want {
-		got = append(got, schedule.Rate(train.Step{Index: t, Total: p.Total}))
-	}
-	// The rule says 1e-12 relative in float64, which the rate is computed in.
-	if err := checkWithin(a, "lr", got, 1e-15, 1e-12); err != nil {
-		return fmt.Errorf("schedule: %w", err)
-	}
-	return nil
 }

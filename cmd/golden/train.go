@@ -112,7 +112,7 @@ func (p trainParams) config(a *arrays, image []int) train.Config {
 			Encoder:   models.ResNet{Blocks: p.Sizes.Blocks, Widths: p.Sizes.Widths, Stem: models.StemCIFAR, Activation: activation},
 			Projector: projector, Temperature: p.Hyper.T,
 		},
-		Optimizer: optim.SGD{Momentum: o.Momentum, Dampening: o.Dampening, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay},
+		Optimizer: optim.SGD{Momentum: o.Momentum, Dampening: o.Dampening, Nesterov: o.Nesterov, Decay: optim.Decay{Rate: o.WeightDecay}},
 		Rate:      func(train.Step) float64 { return o.Rate },
 		BatchSize: image[1], Image: image[2:], Gradients: true,
 	}

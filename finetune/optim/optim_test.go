@@ -10,7 +10,7 @@ import (
 )
 
 func TestCosine(t *testing.T) {
-	c := optim.Cosine{Base: 0.3, Min: 0.1, Warmup: 5}
+	c := optim.Warmup{Steps: 5, Then: optim.Cosine{Base: 0.3, Min: 0.1}}
 	for _, k := range []struct {
 		step int
 		want float64
@@ -23,8 +23,8 @@ func TestCosine(t *testing.T) {
 	}
 }
 
-func ExampleCosine() {
-	schedule := optim.Cosine{Base: 0.06, Warmup: 10}
+func ExampleWarmup() {
+	schedule := optim.Warmup{Steps: 10, Then: optim.Cosine{Base: 0.06}}
 	for _, i := range []int{0, 9, 55, 100} {
 		fmt.Printf("%.3f ", schedule.Rate(train.Step{Index: i, Total: 100}))
 	}

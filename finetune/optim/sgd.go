@@ -8,18 +8,15 @@ import (
 
 // SGD is stochastic gradient descent as torch.optim.SGD does it:
 //
-//	d = grad + WeightDecay * w
+//	d = grad + Decay * w
 //	buf = Momentum * buf + (1 - Dampening) * d     (buf = d at the first step)
 //	w = w - lr * buf                               (lr * (d + Momentum * buf) with Nesterov)
 type SGD struct {
-	Momentum    float64
-	Dampening   float64
-	Nesterov    bool
-	WeightDecay float64
+	Momentum  float64
+	Dampening float64
+	Nesterov  bool
+	Decay     Decay
 }
-
-// statePrefix starts the names of an optimiser's state in a checkpoint.
-const statePrefix = "optim"
 
 // Update adds the optimiser's step; its momentum buffers are "optim.momentum."
 // and the weight's name.
@@ -33,20 +30,15 @@ func (o SGD) Update(b *train.Builder, weights []models.Spec, grads []*op.Node) {
 			}
 		})
 	}
-	state := models.NewScope(b.Params, true).Sub(statePrefix).Sub("momentum")
+	momentum := newSlot(b, "momentum")
 	for i, w := range weights {
-		d := grads[i]
-		if o.WeightDecay != 0 {
-			d = op.Add(d, op.Scale(w.Node, o.WeightDecay))
-		}
+		d := o.Decay.addTo(grads[i], w)
 		if o.Momentum != 0 {
-			buf := op.Scale(state.Buffer(w.Name, models.Constant(0), w.Node.Dims...), o.Momentum)
+			add := d
 			if fresh != nil {
-				buf = op.Add(buf, op.Mul(d, fresh))
-			} else {
-				buf = op.Add(buf, d)
+				add = op.Mul(d, fresh)
 			}
-			state.SetBuffer(w.Name, buf)
+			buf := momentum.set(w, op.Add(op.Scale(momentum.get(w), o.Momentum), add))
 			if o.Nesterov {
 				d = op.Add(d, op.Scale(buf, o.Momentum))
 			} else {

@@ -178,8 +178,8 @@ func (m maskedAutoencoder) Loss(b *train.Builder) *op.Node {
 	logvar := models.Linear(b.Scope("logvar"), seen, m.code, true)
 	z := op.Add(mean, op.Mul(noise, op.Exp(op.Scale(logvar, 0.5))))
 	d := op.Mul(mask, op.Sub(models.Linear(b.Scope("decoder"), z, pixels, true), x))
-	b.Metric("mask", mask)
-	b.Metric("noise", noise)
+	b.Metric("mask used", mask)
+	b.Metric("noise used", noise)
 	return op.Scale(op.Sum(op.Mul(d, d), false), 1/float64(b.N))
 }
 
@@ -195,8 +195,8 @@ func TestNoiseAndMasks(t *testing.T) {
 				t.Fatal(err)
 			}
 			losses = append(losses, float64(out[train.OutputLoss].Float32s()[0]))
-			masks = append(masks, append([]float32(nil), out["mask"].Float32s()...))
-			noises = append(noises, append([]float32(nil), out["noise"].Float32s()...))
+			masks = append(masks, append([]float32(nil), out["mask used"].Float32s()...))
+			noises = append(noises, append([]float32(nil), out["noise used"].Float32s()...))
 		}
 		return losses, masks, noises
 	}

@@ -232,7 +232,7 @@ func ExampleBuild() {
 			Projector:   models.NewProjector(4, 4),
 			Temperature: 0.5,
 		},
-		Optimizer: optim.SGD{Momentum: 0.9, WeightDecay: 5e-4},
+		Optimizer: optim.SGD{Momentum: 0.9, Decay: optim.Decay{Rate: 5e-4}},
 		Rate:      optim.Cosine{Base: 0.06}.Rate,
 		BatchSize: 4, Image: []int{3, 8, 8},
 	})

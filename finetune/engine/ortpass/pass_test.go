@@ -203,7 +203,7 @@ func buildStep(t *testing.T, enc models.ResNet, images, size int) *train.Program
 	t.Helper()
 	step, err := train.Build(train.Config{
 		Objective: objective.SimCLR{Encoder: enc, Projector: models.NewProjector(enc.Size(), 128), Temperature: .5},
-		Optimizer: optim.SGD{Momentum: .9, WeightDecay: 5e-4},
+		Optimizer: optim.SGD{Momentum: .9, Decay: optim.Decay{Rate: 5e-4}},
 		Rate:      func(train.Step) float64 { return .06 },
 		BatchSize: images, Image: []int{3, size, size}, Gradients: true,
 	})
