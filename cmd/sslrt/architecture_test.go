@@ -17,13 +17,14 @@ var layers = map[string][]string{
 	"cmd/sslrt":  {"finetune"},
 	"cmd/golden": {"finetune"},
 
-	"finetune":                {"finetune/objective", "finetune/optim", "finetune/knn", "models/checkpoint", "runtime"},
+	"finetune":                {"finetune/objective", "finetune/optim", "finetune/knn", "finetune/tensorboard", "models/checkpoint", "runtime"},
 	"finetune/objective":      {"finetune/train"},
 	"finetune/optim":          {"finetune/train"},
 	"finetune/train":          {"finetune/engine"},
 	"finetune/engine":         {"finetune/engine/ortpass", "export", "runtime/ort"},
 	"finetune/engine/ortpass": {"models/onnx"},
 	"finetune/knn":            {},
+	"finetune/tensorboard":    {"augment"},
 
 	"export":            {"models", "augment"},
 	"models/checkpoint": {"models"},
