@@ -11,22 +11,59 @@ import (
 
 // LastMetrics returns the last line of the run's metrics, nil when it has none yet.
 func (r *Run) LastMetrics() (map[string]float64, error) {
+	lines, err := r.readMetrics()
+	if err != nil || len(lines) == 0 {
+		return nil, err
+	}
+	return lines[len(lines)-1], nil
+}
+
+// readMetrics reads the lines of metrics.jsonl, none when the file is not there.
+func (r *Run) readMetrics() ([]map[string]float64, error) {
+	data, err := os.ReadFile(r.path(fileMetrics))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("finetune: read metrics: %w", err)
+	}
+	lines, err := parseMetrics(data)
+	if err != nil {
+		return nil, fmt.Errorf("finetune: read metrics %s:%w", r.path(fileMetrics), err)
+	}
+	return lines, nil
+}
+
+// parseMetrics reads one JSON object a line. A last line without its end is left
+// out: the run was killed while it wrote. The error begins with the line's number.
+func parseMetrics(data []byte) ([]map[string]float64, error) {
+	var lines []map[string]float64
+	for i, line := range bytes.Split(data[:wholeLines(data)], []byte("\n")) {
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		var m map[string]float64
+		if err := json.Unmarshal(line, &m); err != nil {
+			return nil, fmt.Errorf("%d: %w", i+1, err)
+		}
+		lines = append(lines, m)
+	}
+	return lines, nil
+}
+
+// wholeLines returns the number of bytes up to the end of the last whole line.
+func wholeLines(data []byte) int { return bytes.LastIndexByte(data, '\n') + 1 }
+
+// mendMetrics cuts off a half line that a killed run left, so that the next one
+// stands for itself.
+func (r *Run) mendMetrics() error {
 	path := r.path(fileMetrics)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil
+	}
+	if n := wholeLines(data); err == nil && n < len(data) {
+		err = os.Truncate(path, int64(n))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("finetune: read metrics: %w", err)
+		return fmt.Errorf("finetune: mend metrics: %w", err)
 	}
-	lines := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
-	last := lines[len(lines)-1]
-	if len(last) == 0 {
-		return nil, nil
-	}
-	var m map[string]float64
-	if err := json.Unmarshal(last, &m); err != nil {
-		return nil, fmt.Errorf("finetune: read metrics %s:%d: %w", path, len(lines), err)
-	}
-	return m, nil
+	return nil
 }

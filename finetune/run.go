@@ -19,6 +19,7 @@ const (
 	fileConfig  = "config.yaml"
 	fileMetrics = "metrics.jsonl"
 	filePreview = "preview.png"
+	fileCurves  = "curves.png"
 	fileLast    = "checkpoints/last.safetensors"
 	fileLatest  = "latest" // beside the runs: names the newest
 )
@@ -26,7 +27,8 @@ const (
 // RunsDir is where runs are kept that are not given a directory.
 const RunsDir = "runs"
 
-// Run is a run directory: config.yaml, metrics.jsonl, preview.png and checkpoints.
+// Run is a run directory: config.yaml, metrics.jsonl, TensorBoard events, preview.png,
+// curves.png and checkpoints.
 type Run struct {
 	Dir    string
 	Config Config
