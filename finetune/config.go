@@ -1,7 +1,6 @@
 package finetune
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,6 +20,13 @@ import (
 const (
 	MethodSimCLR     = "simclr"
 	MethodSupervised = "supervised" // labels, cross-entropy
+)
+
+// Schedules of the learning rate.
+const (
+	ScheduleCosine   = "cosine"
+	ScheduleConstant = "constant"
+	ScheduleStep     = "step"
 )
 
 // configVersion is the version of the configuration's format.
@@ -61,6 +67,15 @@ type Config struct {
 	ClipNorm     float64 `yaml:"clip_norm"`     // of all gradients together; 0: not clipped
 	WarmupEpochs float64 `yaml:"warmup_epochs"`
 
+	// The learning rate after the warm-up: cosine (default, to 0 per step), constant,
+	// or step: times gamma at each milestone, an epoch of the run.
+	Schedule   string  `yaml:"schedule"`
+	Milestones []int   `yaml:"milestones,omitempty"`
+	Gamma      float64 `yaml:"gamma"` // default 0.1
+
+	// Init is a safetensors file with weights to start from; see LoadInitial.
+	Init string `yaml:"init,omitempty"`
+
 	Seed    uint64 `yaml:"seed"`
 	Engine  string `yaml:"engine"` // auto (default), ort, go
 	Device  string `yaml:"device"` // cpu (default), cuda:0
@@ -77,6 +92,7 @@ func DefaultConfig() Config {
 		Loss: string(objective.LossNTXent), Temperature: 0.5,
 		Epochs: 200, BatchSize: 128,
 		Optimizer: "sgd", Momentum: 0.9, WeightDecay: -1,
+		Schedule: ScheduleCosine, Gamma: 0.1,
 		Engine: "auto", Device: "cpu",
 	}
 }
@@ -135,8 +151,8 @@ func (c *Config) Resolve(src augment.Source) error {
 }
 
 func (c *Config) validate(images int) error {
-	if c.Version != configVersion {
-		return fmt.Errorf("finetune: the configuration has version %d, this program reads %d", c.Version, configVersion)
+	if err := c.checkVersion(); err != nil {
+		return fmt.Errorf("finetune: %w", err)
 	}
 	switch c.Method {
 	case MethodSimCLR, MethodSupervised:
@@ -151,8 +167,16 @@ func (c *Config) validate(images int) error {
 			return fmt.Errorf("finetune: projector widths must be positive, got %v", c.Projector)
 		}
 	}
-	smallest := 2
-	if c.BatchSize < smallest {
+	if c.NoProjector && len(c.Projector) > 0 {
+		return fmt.Errorf("finetune: no_projector contradicts the projector %v: set one of them", c.Projector)
+	}
+	if len(c.Mean) != 3 && len(c.Mean) != c.Channels || len(c.Std) != len(c.Mean) {
+		return fmt.Errorf("finetune: got %d mean and %d std for %d channels: want one of each per channel", len(c.Mean), len(c.Std), c.Channels)
+	}
+	if err := c.validateSchedule(); err != nil {
+		return err
+	}
+	if smallest := 2; c.BatchSize < smallest {
 		return fmt.Errorf("finetune: the batch size is %d, want %d or more", c.BatchSize, smallest)
 	}
 	if c.BatchSize > images {
@@ -183,6 +207,33 @@ func (c *Config) validate(images int) error {
 		return errors.New("finetune: nesterov needs a momentum")
 	}
 	return c.Preprocess().Validate()
+}
+
+func (c *Config) validateSchedule() error {
+	switch c.Schedule {
+	case ScheduleCosine, ScheduleConstant:
+		if len(c.Milestones) > 0 {
+			return fmt.Errorf("finetune: milestones go with the schedule %s, it is %s", ScheduleStep, c.Schedule)
+		}
+		return nil
+	case ScheduleStep:
+	default:
+		return fmt.Errorf("finetune: unknown schedule %q: choose %s, %s or %s", c.Schedule, ScheduleCosine, ScheduleConstant, ScheduleStep)
+	}
+	last := 0
+	for _, m := range c.Milestones {
+		if m <= last {
+			return fmt.Errorf("finetune: milestones are %v: want epochs from 1 up, each later than the one before", c.Milestones)
+		}
+		last = m
+	}
+	if last == 0 {
+		return fmt.Errorf("finetune: the schedule %s needs milestones, such as milestones=60,80", ScheduleStep)
+	}
+	if !(c.Gamma > 0 && c.Gamma <= 1) {
+		return fmt.Errorf("finetune: gamma is %g, want more than 0 and at most 1", c.Gamma)
+	}
+	return nil
 }
 
 // UsualSize is the image size that suits a source: the shorter side of its first
@@ -249,14 +300,32 @@ func (c *Config) Step(stepsPerEpoch int) (*train.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	rate := optim.Warmup{Steps: int(c.WarmupEpochs * float64(stepsPerEpoch)), Then: optim.Cosine{Base: c.LR}}
 	return train.Build(train.Config{
 		Objective: o,
 		Optimizer: c.optimizer(),
-		Rate:      rate.Rate,
+		Rate:      c.schedule(stepsPerEpoch).Rate,
 		BatchSize: c.BatchSize,
 		Image:     []int{c.Channels, c.ImageSize, c.ImageSize},
 	})
+}
+
+// schedule returns the learning rate of each step.
+func (c *Config) schedule(stepsPerEpoch int) optim.Schedule {
+	w := optim.Warmup{Steps: int(c.WarmupEpochs * float64(stepsPerEpoch))}
+	switch c.Schedule {
+	case ScheduleConstant:
+		w.Then = optim.Constant(c.LR)
+	case ScheduleStep:
+		m := optim.Milestones{Base: c.LR, Gamma: c.Gamma}
+		for _, epoch := range c.Milestones {
+			// Epochs count from the run's start; the schedule sees no step of the warm-up.
+			m.Steps = append(m.Steps, epoch*stepsPerEpoch-w.Steps)
+		}
+		w.Then = m
+	default:
+		w.Then = optim.Cosine{Base: c.LR}
+	}
+	return w
 }
 
 // optimizers are the optimisers by name, with what they start from where nothing is
@@ -291,12 +360,12 @@ func (c *Config) optimizer() train.Optimizer {
 	return o
 }
 
-// ParseConfig reads a configuration. Unknown keys and wrong types are errors that
-// show the line.
+// ParseConfig reads a configuration over the defaults. Unknown keys, wrong types and
+// newer versions are errors with the key and the line.
 func ParseConfig(data []byte) (Config, error) {
 	c := DefaultConfig()
-	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&c); err != nil {
-		return Config{}, fmt.Errorf("finetune: read configuration: %w", err)
+	if err := c.Apply(data); err != nil {
+		return Config{}, err
 	}
 	return c, nil
 }

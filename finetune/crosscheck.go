@@ -54,7 +54,11 @@ func CrossCheck(ctx context.Context, c Config, src augment.Source, batchSize, st
 		return a, err
 	}
 	defer loader.Close()
-	state := engine.Tensors(step.Params.Init(c.Seed))
+	initial, _, err := c.initialState(step.Params)
+	if err != nil {
+		return a, err
+	}
+	state := engine.Tensors(initial)
 	for i := range steps {
 		b, err := loader.Next(ctx)
 		if err != nil {

@@ -107,7 +107,7 @@ func newTrainer(run *Run, src augment.Source, ev Events) (*trainer, error) {
 	}
 	state, info, err := run.LoadCheckpoint()
 	if errors.Is(err, fs.ErrNotExist) {
-		state, err = t.step.Params.Init(c.Seed), nil
+		state, _, err = c.initialState(t.step.Params)
 	}
 	if err == nil {
 		err = t.step.Params.Check(state)

@@ -1,0 +1,307 @@
+package finetune
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+const keyVersion = "version"
+
+// settings are the fields of a Config by the keys of their YAML form.
+var settings = func() map[string]int {
+	keys := map[string]int{}
+	for i, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		keys[key] = i
+	}
+	return keys
+}()
+
+// settingKeys are the keys in the order of the file.
+func settingKeys() []string {
+	keys := make([]string, len(settings))
+	for key, i := range settings {
+		keys[i] = key
+	}
+	return keys
+}
+
+// IsSetting says whether a configuration has this key.
+func IsSetting(key string) bool {
+	_, ok := settings[key]
+	return ok && key != keyVersion
+}
+
+func unknownSetting(key string) error {
+	return fmt.Errorf("unknown setting %q; there are %s", key, strings.Join(settingKeys()[1:], ", "))
+}
+
+// Set gives one setting, by its key in config.yaml, the value that a text says:
+// "0.1", "true", and for lists "512,128" or "[512, 128]". An empty text is an empty
+// list. An unknown key or a text of the wrong type is an error and changes nothing.
+func (c *Config) Set(key, value string) error {
+	if !IsSetting(key) {
+		return fmt.Errorf("finetune: set: %w", unknownSetting(key))
+	}
+	field := reflect.ValueOf(c).Elem().Field(settings[key])
+	if err := setText(field, value); err != nil {
+		return fmt.Errorf("finetune: set %s: %w", key, err)
+	}
+	return nil
+}
+
+func setText(field reflect.Value, value string) error {
+	if field.Kind() != reflect.Slice {
+		return assign(field, scalar{text: value})
+	}
+	if strings.HasPrefix(strings.TrimSpace(value), "[") {
+		root, err := parseYAML([]byte(value))
+		if err != nil {
+			return err
+		}
+		return assignNode(field, root)
+	}
+	var parts []scalar
+	if value != "" {
+		for part := range strings.SplitSeq(value, ",") {
+			parts = append(parts, scalar{text: strings.TrimSpace(part)})
+		}
+	}
+	return assignList(field, parts)
+}
+
+// Apply reads settings in YAML over those that are there; keys that the text does
+// not have stay. Unknown keys, wrong types and texts of a newer version are errors
+// with the line, and change nothing.
+func (c *Config) Apply(data []byte) error {
+	next := *c
+	if err := next.apply(data); err != nil {
+		return fmt.Errorf("finetune: read configuration: %w", err)
+	}
+	*c = next
+	return nil
+}
+
+func (c *Config) apply(data []byte) error {
+	root, err := parseYAML(data)
+	if err != nil {
+		return err
+	}
+	mapping, ok := root.(*ast.MappingNode)
+	if !ok {
+		return fmt.Errorf("%s: got %s, want lines such as \"epochs: 100\"", lineOf(root), root.Type())
+	}
+	// The version comes first: a newer one explains all other surprises.
+	for _, e := range mapping.Values {
+		if key, err := textOf(e.Key); err == nil && key.text == keyVersion {
+			err := assignNode(reflect.ValueOf(c).Elem().Field(settings[keyVersion]), e.Value)
+			if err == nil {
+				err = c.checkVersion()
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", lineOf(e.Key), err)
+			}
+		}
+	}
+	for _, e := range mapping.Values {
+		key, err := textOf(e.Key)
+		if err != nil {
+			return fmt.Errorf("%s: key: %w", lineOf(e.Key), err)
+		}
+		i, ok := settings[key.text]
+		if !ok {
+			return fmt.Errorf("%s: %w", lineOf(e.Key), unknownSetting(key.text))
+		}
+		if err := assignNode(reflect.ValueOf(c).Elem().Field(i), e.Value); err != nil {
+			return fmt.Errorf("%s: %s: %w", lineOf(e.Key), key.text, err)
+		}
+	}
+	return nil
+}
+
+func (c *Config) checkVersion() error {
+	switch {
+	case c.Version > configVersion:
+		return fmt.Errorf("the configuration has version %d, this program reads up to %d: it was written by a newer sslrt, use that one", c.Version, configVersion)
+	case c.Version < configVersion:
+		return fmt.Errorf("the configuration has version %d, this program reads %d", c.Version, configVersion)
+	}
+	return nil
+}
+
+// maxConfig bounds the parser's time and depth on files that are no configuration.
+const maxConfig = 1 << 20
+
+// parseYAML returns the root of the only document in a text.
+func parseYAML(data []byte) (ast.Node, error) {
+	if len(data) > maxConfig {
+		return nil, fmt.Errorf("%d bytes are more than a configuration has (%d)", len(data), maxConfig)
+	}
+	file, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return nil, err
+	}
+	var root ast.Node
+	for _, doc := range file.Docs {
+		switch {
+		case doc.Body == nil, doc.Body.Type() == ast.CommentType:
+		case root != nil:
+			return nil, fmt.Errorf("%s: a second document: want one", lineOf(doc.Body))
+		default:
+			root = doc.Body
+		}
+	}
+	switch r := root.(type) {
+	case nil:
+		return nil, errors.New("it is empty")
+	case *ast.MappingValueNode:
+		return ast.Mapping(r.GetToken(), false, r), nil
+	}
+	return root, nil
+}
+
+func lineOf(n ast.Node) string {
+	if t := n.GetToken(); t != nil && t.Position != nil {
+		return fmt.Sprintf("line %d", t.Position.Line)
+	}
+	return "line ?"
+}
+
+// scalar is a value as it is written.
+type scalar struct {
+	text   string
+	quoted bool // a text, whatever it looks like
+}
+
+func textOf(n ast.Node) (scalar, error) {
+	switch v := n.(type) {
+	case nil, *ast.NullNode:
+		return scalar{}, errors.New("there is no value")
+	case *ast.LiteralNode: // a text over several lines
+		return scalar{v.Value.Value, true}, nil
+	case *ast.StringNode:
+		t := v.Token.Type
+		return scalar{v.Value, t == token.SingleQuoteType || t == token.DoubleQuoteType}, nil
+	case *ast.BoolNode, *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		return scalar{text: n.GetToken().Value}, nil
+	}
+	return scalar{}, fmt.Errorf("got %s, want a single value", n.Type())
+}
+
+func assignNode(field reflect.Value, n ast.Node) error {
+	if field.Kind() != reflect.Slice {
+		s, err := textOf(n)
+		if err != nil {
+			return err
+		}
+		return assign(field, s)
+	}
+	list, ok := n.(*ast.SequenceNode)
+	if !ok {
+		return errors.New("want a list, such as [a, b]")
+	}
+	parts := make([]scalar, len(list.Values))
+	for i, v := range list.Values {
+		var err error
+		if parts[i], err = textOf(v); err != nil {
+			return fmt.Errorf("entry %d: %w", i+1, err)
+		}
+	}
+	return assignList(field, parts)
+}
+
+// assignList sets a list; one without entries is nil, which asks for the default.
+func assignList(field reflect.Value, parts []scalar) error {
+	list := reflect.Zero(field.Type())
+	for i, p := range parts {
+		entry := reflect.New(field.Type().Elem()).Elem()
+		if err := assign(entry, p); err != nil {
+			return fmt.Errorf("entry %d: %w", i+1, err)
+		}
+		list = reflect.Append(list, entry)
+	}
+	field.Set(list)
+	return nil
+}
+
+// assign sets a field to a scalar of its type.
+func assign(field reflect.Value, s scalar) error {
+	wrong := func(want string) error { return fmt.Errorf("got %q, want %s", s.text, want) }
+	kind := field.Kind()
+	if s.quoted && kind != reflect.String {
+		return fmt.Errorf("got the text %q in quotes, want none", s.text)
+	}
+	switch kind {
+	case reflect.String:
+		field.SetString(s.text)
+	case reflect.Bool:
+		if s.text != "true" && s.text != "false" {
+			return wrong("true or false")
+		}
+		field.SetBool(s.text == "true")
+	case reflect.Int:
+		v, err := strconv.ParseInt(s.text, 10, strconv.IntSize)
+		if err != nil {
+			return wrong("a whole number")
+		}
+		field.SetInt(v)
+	case reflect.Uint64:
+		v, err := strconv.ParseUint(s.text, 10, 64)
+		if err != nil {
+			return wrong("a whole number from 0 up")
+		}
+		field.SetUint(v)
+	case reflect.Float32, reflect.Float64:
+		v, err := strconv.ParseFloat(s.text, field.Type().Bits())
+		if err != nil || math.IsInf(v, 0) || math.IsNaN(v) {
+			return wrong("a number")
+		}
+		field.SetFloat(v)
+	default:
+		panic("finetune: no way to set a " + kind.String())
+	}
+	return nil
+}
+
+// Difference is a setting that two configurations do not share.
+type Difference struct{ Key, Given, Stored string }
+
+// Differences lists the settings in which c is not like stored, in the order of the
+// file.
+func (c Config) Differences(stored Config) []Difference {
+	var out []Difference
+	given, kept := reflect.ValueOf(c), reflect.ValueOf(stored)
+	for i, key := range settingKeys() {
+		a, b := given.Field(i), kept.Field(i)
+		if a.Kind() == reflect.Slice && a.Len() == 0 && b.Len() == 0 { // nil is empty
+			continue
+		}
+		if !reflect.DeepEqual(a.Interface(), b.Interface()) {
+			out = append(out, Difference{key, settingText(a), settingText(b)})
+		}
+	}
+	return out
+}
+
+func settingText(v reflect.Value) string {
+	if v.Kind() == reflect.Slice {
+		parts := make([]string, v.Len())
+		for i := range parts {
+			parts[i] = fmt.Sprint(v.Index(i).Interface())
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	}
+	if v.Kind() == reflect.String && (v.String() == "" || slices.Contains([]string{"true", "false"}, v.String())) {
+		return strconv.Quote(v.String())
+	}
+	return fmt.Sprint(v.Interface())
+}

@@ -1,0 +1,206 @@
+package finetune
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strings"
+
+	"gorgonia.org/tensor"
+
+	"github.com/sslrt/sslrt/finetune/objective"
+	"github.com/sslrt/sslrt/models"
+)
+
+// Coverage says what a file of weights gave a run to start from. Names are the
+// run's, with "encoder." in front of the backbone's; those that are ignored are the
+// file's.
+type Coverage struct {
+	File     string
+	Loaded   []string
+	Values   int             // of the loaded tensors
+	Missing  []string        // in the file; they start at random
+	Reshaped []ShapeConflict // they start at random too
+	Ignored  []string        // what the run has no use for
+	State    int             // tensors of an optimiser's state: never taken
+}
+
+// ShapeConflict is a tensor that the file holds in another shape.
+type ShapeConflict struct {
+	Name     string
+	Has, Run []int
+}
+
+const (
+	backbonePrefix  = objective.NameEncoder + "."
+	optimizerPrefix = "optim."
+)
+
+// Initial reads the weights that c starts from, if it names a file, and says what
+// the file gave. c must be resolved. See LoadInitial.
+func (c *Config) Initial() (*Coverage, error) {
+	if c.Init == "" {
+		return nil, nil
+	}
+	step, err := c.Step(1)
+	if err != nil {
+		return nil, err
+	}
+	_, cov, err := c.initialState(step.Params)
+	return cov, err
+}
+
+// initialState returns what a run starts from: random weights, and over them those
+// of c.Init.
+func (c *Config) initialState(p *models.Params) (models.StateDict, *Coverage, error) {
+	state := p.Init(c.Seed)
+	if c.Init == "" {
+		return state, nil, nil
+	}
+	cov, err := LoadInitial(c.Init, p, state)
+	return state, cov, err
+}
+
+// LoadInitial puts the weights and running statistics of a safetensors file over
+// those of state, which holds the parameters p. The file is a checkpoint of a run or
+// the state dict of an encoder, with or without "encoder." in front of its names.
+// The encoder must be there completely and in its shapes; the heads (projector,
+// classifier) are taken where they fit. The state of an optimiser is left out.
+func LoadInitial(path string, p *models.Params, state models.StateDict) (*Coverage, error) {
+	fail := func(err error) (*Coverage, error) { return nil, fmt.Errorf("finetune: init: %w", err) }
+	if err := checkSafetensors(path); err != nil {
+		return fail(err)
+	}
+	file, _, err := models.ReadSafetensors(path)
+	if err != nil {
+		return fail(err)
+	}
+	c := &Coverage{File: path}
+	prefix := backbonePrefix // what a plain state dict lacks
+	for name := range file {
+		if strings.HasPrefix(name, backbonePrefix) {
+			prefix = ""
+		}
+	}
+	used := map[string]bool{}
+	for _, s := range p.Specs() {
+		if strings.HasPrefix(s.Name, optimizerPrefix) {
+			continue
+		}
+		// A target network starts as the one that it follows.
+		name, ok := strings.CutPrefix(strings.TrimPrefix(s.Name, models.TargetPrefix), prefix)
+		v := file[name]
+		if !ok || v == nil {
+			c.Missing = append(c.Missing, s.Name)
+			continue
+		}
+		used[name] = true
+		if v.Dtype() != tensor.Float32 || !v.Shape().Eq(tensor.Shape(s.Node.Dims)) {
+			c.Reshaped = append(c.Reshaped, ShapeConflict{s.Name, v.Shape(), s.Node.Dims})
+			continue
+		}
+		if i := slices.IndexFunc(v.Float32s(), notFinite); i >= 0 {
+			return fail(fmt.Errorf("%s: tensor %q: value %d is %g", path, name, i, v.Float32s()[i]))
+		}
+		state[s.Name] = v
+		c.Loaded = append(c.Loaded, s.Name)
+		c.Values += v.Shape().TotalSize()
+	}
+	for _, name := range file.Names() {
+		switch {
+		case used[name]:
+		case strings.HasPrefix(name, optimizerPrefix):
+			c.State++
+		default:
+			c.Ignored = append(c.Ignored, name)
+		}
+	}
+	return c, c.check()
+}
+
+func notFinite(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }
+
+// check refuses a file that leaves a part of the encoder at random.
+func (c *Coverage) check() error {
+	backbone := func(name string) bool {
+		return strings.HasPrefix(strings.TrimPrefix(name, models.TargetPrefix), backbonePrefix)
+	}
+	var missing []string
+	for _, name := range c.Missing {
+		if backbone(name) {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("finetune: init: %s lacks %d of the encoder's tensors: %s; is it a checkpoint of this --encoder?", c.File, len(missing), shortList(missing))
+	}
+	for _, r := range c.Reshaped {
+		if backbone(r.Name) {
+			return fmt.Errorf("finetune: init: %s: tensor %q is %v, the encoder's is %v: choose the --encoder, --width, --stem and --channels that it was trained with", c.File, r.Name, r.Has, r.Run)
+		}
+	}
+	return nil
+}
+
+// checkSafetensors tells apart, by their contents, other files that hold weights.
+func checkSafetensors(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return fmt.Errorf("%s is a folder: name a file, of a run %s", path, fileLast)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	// Eight bytes with the length of the header, which is a JSON object.
+	head := make([]byte, 9)
+	if _, err := io.ReadFull(f, head); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if head[8] != '{' && !strings.HasSuffix(path, ".safetensors") {
+		return fmt.Errorf("%s is no safetensors file: import is not built yet, of ONNX and PyTorch files neither", path)
+	}
+	return nil
+}
+
+// Table returns the coverage as lines for a reader.
+func (c *Coverage) Table() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "start from %s\n", c.File)
+	fmt.Fprintf(&b, "  %-12s %4d tensors, %d values\n", "loaded", len(c.Loaded), c.Values)
+	row := func(what string, names []string) {
+		if len(names) > 0 {
+			fmt.Fprintf(&b, "  %-12s %4d tensors: %s\n", what, len(names), shortList(names))
+		}
+	}
+	row("missing", c.Missing)
+	conflicts := make([]string, len(c.Reshaped))
+	for i, r := range c.Reshaped {
+		conflicts[i] = fmt.Sprintf("%s is %v, want %v", r.Name, r.Has, r.Run)
+	}
+	row("wrong shape", conflicts)
+	row("ignored", c.Ignored)
+	if c.State > 0 {
+		fmt.Fprintf(&b, "  %-12s %4d tensors of the optimiser's state\n", "ignored", c.State)
+	}
+	if len(c.Missing)+len(c.Reshaped) > 0 {
+		b.WriteString("  what is missing or of wrong shape starts at random\n")
+	}
+	return b.String()
+}
+
+// shortList joins the first names.
+func shortList(names []string) string {
+	const most = 6
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s, ... (%d more)", strings.Join(names[:most], ", "), len(names)-most)
+}

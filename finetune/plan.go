@@ -1,0 +1,95 @@
+package finetune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/finetune/engine"
+	"github.com/sslrt/sslrt/finetune/train"
+)
+
+// Forecast is what a run would do and cost.
+type Forecast struct {
+	Plan      // without a directory
+	Steps int // of the whole run
+
+	Compile time.Duration // to build the graph and compile it
+	Batch   time.Duration // to decode and augment a batch, which is done beside the steps
+	Step    time.Duration // one step
+	Total   time.Duration // Steps of them; measuring and saving come on top
+	Memory  int64         // the process's largest resident size in bytes, 0 if unknown
+}
+
+// DryRun takes the first batch of a resolved configuration, runs two steps on it and
+// times the second. It writes nothing.
+func DryRun(ctx context.Context, c Config, src augment.Source) (f *Forecast, err error) {
+	perEpoch := src.Len() / c.BatchSize
+	started := time.Now()
+	step, err := c.Step(perEpoch)
+	if err != nil {
+		return nil, err
+	}
+	machine, why, err := c.Machine()
+	if err != nil {
+		return nil, err
+	}
+	program, err := machine.Compile(step.Function)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, program.Close()) }()
+	f = &Forecast{Plan: Plan{Engine: machine.Name(), EngineWhy: why, Images: src.Len(), StepsPerEpoch: perEpoch},
+		Steps: c.Epochs * perEpoch, Compile: time.Since(started)}
+	for _, s := range step.Params.Trainable() {
+		f.Weights += s.Node.Size()
+	}
+	state, _, err := c.initialState(step.Params)
+	if err != nil {
+		return nil, err
+	}
+	if err := program.Load(engine.Tensors(state)); err != nil {
+		return nil, err
+	}
+	started = time.Now()
+	batch, err := firstBatch(ctx, &c, src)
+	if err != nil {
+		return nil, err
+	}
+	f.Batch = time.Since(started)
+	for i := range 2 { // the first one sets up memory
+		in := step.Inputs(train.Step{Index: i, Total: max(2, f.Steps), Seed: c.Seed})
+		if err := addBatch(in, step, batch, &c); err != nil {
+			return nil, err
+		}
+		started = time.Now()
+		if _, err := program.Run(ctx, in); err != nil {
+			return nil, err
+		}
+		f.Step = time.Since(started)
+	}
+	f.Total = time.Duration(f.Steps) * f.Step
+	f.Memory = peakMemory()
+	return f, nil
+}
+
+// firstBatch returns the batch that a run starts with.
+func firstBatch(ctx context.Context, c *Config, src augment.Source) (*augment.Batch, error) {
+	o, err := c.Objective()
+	if err != nil {
+		return nil, err
+	}
+	loader, err := augment.NewLoader(src, augment.LoaderOptions{BatchSize: c.BatchSize, Views: o.Views(),
+		Policy: c.Policy(), Preprocess: c.Preprocess(), Seed: c.Seed, Shuffle: true, DropLast: true, Workers: c.Workers})
+	if err != nil {
+		return nil, err
+	}
+	defer loader.Close()
+	b, err := loader.Next(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("finetune: first batch: %w", err)
+	}
+	return b, nil
+}
