@@ -16,43 +16,42 @@ import (
 
 const keyVersion = "version"
 
-// settings are the fields of a Config by the keys of their YAML form.
-var settings = func() map[string]int {
-	keys := map[string]int{}
-	for i, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+// settings are the keys of the YAML form, one for each field of a Config.
+var settings = func() []string {
+	var keys []string
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
 		key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		keys[key] = i
+		keys = append(keys, key)
 	}
 	return keys
 }()
 
-// settingKeys are the keys in the order of the file.
-func settingKeys() []string {
-	keys := make([]string, len(settings))
-	for key, i := range settings {
-		keys[i] = key
-	}
-	return keys
+// Settings returns the keys that Set takes, in the order of config.yaml.
+func Settings() []string {
+	return slices.DeleteFunc(slices.Clone(settings), func(key string) bool { return key == keyVersion })
 }
 
-// IsSetting says whether a configuration has this key.
-func IsSetting(key string) bool {
-	_, ok := settings[key]
-	return ok && key != keyVersion
+// field returns the field of a key, ok false if there is none.
+func (c *Config) field(key string) (field reflect.Value, ok bool) {
+	i := slices.Index(settings, key)
+	if i < 0 {
+		return reflect.Value{}, false
+	}
+	return reflect.ValueOf(c).Elem().Field(i), true
 }
 
 func unknownSetting(key string) error {
-	return fmt.Errorf("unknown setting %q; there are %s", key, strings.Join(settingKeys()[1:], ", "))
+	return fmt.Errorf("unknown setting %q; there are %s", key, strings.Join(Settings(), ", "))
 }
 
 // Set gives one setting, by its key in config.yaml, the value that a text says:
 // "0.1", "true", and for lists "512,128" or "[512, 128]". An empty text is an empty
 // list. An unknown key or a text of the wrong type is an error and changes nothing.
 func (c *Config) Set(key, value string) error {
-	if !IsSetting(key) {
+	field, ok := c.field(key)
+	if !ok || key == keyVersion {
 		return fmt.Errorf("finetune: set: %w", unknownSetting(key))
 	}
-	field := reflect.ValueOf(c).Elem().Field(settings[key])
 	if err := setText(field, value); err != nil {
 		return fmt.Errorf("finetune: set %s: %w", key, err)
 	}
@@ -101,31 +100,34 @@ func (c *Config) apply(data []byte) error {
 		return fmt.Errorf("%s: got %s, want lines such as \"epochs: 100\"", lineOf(root), root.Type())
 	}
 	// The version comes first: a newer one explains all other surprises.
-	for _, e := range mapping.Values {
-		if key, err := textOf(e.Key); err == nil && key.text == keyVersion {
-			err := assignNode(reflect.ValueOf(c).Elem().Field(settings[keyVersion]), e.Value)
-			if err == nil {
-				err = c.checkVersion()
-			}
-			if err != nil {
-				return fmt.Errorf("%s: %w", lineOf(e.Key), err)
-			}
-		}
+	entries := mapping.Values
+	if i := slices.IndexFunc(entries, isVersion); i >= 0 {
+		entries = slices.Concat(entries[i:i+1], entries[:i], entries[i+1:])
 	}
-	for _, e := range mapping.Values {
+	for _, e := range entries {
 		key, err := textOf(e.Key)
 		if err != nil {
 			return fmt.Errorf("%s: key: %w", lineOf(e.Key), err)
 		}
-		i, ok := settings[key.text]
+		field, ok := c.field(key.text)
 		if !ok {
 			return fmt.Errorf("%s: %w", lineOf(e.Key), unknownSetting(key.text))
 		}
-		if err := assignNode(reflect.ValueOf(c).Elem().Field(i), e.Value); err != nil {
+		if err := assignNode(field, e.Value); err != nil {
 			return fmt.Errorf("%s: %s: %w", lineOf(e.Key), key.text, err)
+		}
+		if key.text == keyVersion {
+			if err := c.checkVersion(); err != nil {
+				return fmt.Errorf("%s: %w", lineOf(e.Key), err)
+			}
 		}
 	}
 	return nil
+}
+
+func isVersion(e *ast.MappingValueNode) bool {
+	key, err := textOf(e.Key)
+	return err == nil && key.text == keyVersion
 }
 
 func (c *Config) checkVersion() error {
@@ -280,7 +282,7 @@ type Difference struct{ Key, Given, Stored string }
 func (c Config) Differences(stored Config) []Difference {
 	var out []Difference
 	given, kept := reflect.ValueOf(c), reflect.ValueOf(stored)
-	for i, key := range settingKeys() {
+	for i, key := range settings {
 		a, b := given.Field(i), kept.Field(i)
 		if a.Kind() == reflect.Slice && a.Len() == 0 && b.Len() == 0 { // nil is empty
 			continue

@@ -2,12 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,11 +26,18 @@ a text file of paths, - for paths on standard input, a zip of images, or MNIST-s
 IDX files. Several may be given.
 
 The run is kept in a directory: config.yaml, metrics.jsonl, preview.png and
-checkpoints. The defaults are lightly's published recipe for CIFAR-10.`,
+checkpoints. The defaults are lightly's published recipe for CIFAR-10.
+
+Settings come from the defaults, then --config, then DATA and flags, then --set; the
+keys are those of config.yaml.`,
+		Example: `  sslrt pretrain photos/ --epochs 100
+  sslrt pretrain photos/ --dry-run
+  sslrt pretrain --config runs/first/config.yaml --set seed=1
+  sslrt pretrain --resume --run runs/first`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.changed = cmd.Flags().Changed
-			return pretrain(cmd.Context(), c, o, args, s, g)
+			o.data, o.cmd = args, cmd
+			return pretrain(cmd.Context(), o, s, g)
 		},
 	}
 	f := cmd.Flags()
@@ -56,7 +59,8 @@ checkpoints. The defaults are lightly's published recipe for CIFAR-10.`,
 	f.Float64Var(&c.WeightDecay, "weight-decay", c.WeightDecay, "on all weights (default, as any negative value: sgd 5e-4, lars 1e-6, adamw 1e-2, others 0)")
 	f.BoolVar(&c.ExcludeNorms, "exclude-norms", c.ExcludeNorms, "no weight decay for norms and biases")
 	f.Float64Var(&c.ClipNorm, "clip-norm", c.ClipNorm, "largest norm of all gradients together; 0 does not clip")
-	f.Float64Var(&c.WarmupEpochs, "warmup-epochs", c.WarmupEpochs, "of a linearly rising learning rate, before the cosine")
+	f.Float64Var(&c.WarmupEpochs, "warmup-epochs", c.WarmupEpochs, "of a linearly rising learning rate, before the schedule")
+	f.StringVar(&c.Schedule, "schedule", c.Schedule, "of the learning rate: cosine, constant or step (--set milestones=60,80 --set gamma=0.1)")
 	f.Uint64Var(&c.Seed, "seed", c.Seed, "of weights, order and augmentations")
 	f.StringVar(&c.Engine, "engine", c.Engine, "auto, ort (ONNX Runtime) or go")
 	f.StringVar(&c.Device, "device", c.Device, "cpu or cuda:0")
@@ -67,53 +71,52 @@ checkpoints. The defaults are lightly's published recipe for CIFAR-10.`,
 	f.StringVar(&o.run, "run", "", "run directory (default: a new one in "+finetune.RunsDir+")")
 	f.BoolVar(&o.resume, "resume", false, "go on with the run in --run from its newest checkpoint")
 	f.IntVar(&o.crosscheck, "crosscheck", 0, "first run a number of steps on both machines and print how far they agree")
-	f.StringVar(&o.init, "init", "", "start from imported weights (not built yet)")
-	f.StringVar(&o.config, "config", "", "read the run's settings from a file (not built yet)")
-	f.StringArrayVar(&o.set, "set", nil, "override a setting of --config: key=value (not built yet)")
+	f.StringVar(&c.Init, "init", "", "start from the weights in a safetensors file: a checkpoint, or an encoder's state dict")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print what the run would do and how long it would take, by one timed step")
+	f.StringVar(&o.config, "config", "", "read settings from a file, such as a run's config.yaml")
+	f.StringArrayVar(&o.set, "set", nil, "override a setting of config.yaml: key=value, lists as 512,128; may be repeated")
 	return cmd
 }
 
 type pretrainOptions struct {
-	run, projector, init, config string
-	set                          []string
-	resume                       bool
-	crosscheck                   int
-	changed                      func(flag string) bool
+	run, projector, config string
+	data, set              []string
+	cmd                    *cobra.Command // whose flags were given
+	resume, dryRun         bool
+	crosscheck             int
 }
 
 // crosscheckBatch is the number of images per cross-checked step: the machine in
 // Go is slow.
 const crosscheckBatch = 16
 
-func pretrain(ctx context.Context, c finetune.Config, o pretrainOptions, args []string, s streams, g *global) error {
-	for flag, given := range map[string]bool{"init": o.init != "", "config": o.config != "", "set": len(o.set) > 0} {
-		if given {
-			return usagef("--%s is not built yet", flag)
-		}
-	}
-	if err := setProjector(&c, o.projector); err != nil {
-		return err
-	}
+func pretrain(ctx context.Context, o pretrainOptions, s streams, g *global) error {
 	var run *finetune.Run
+	c := finetune.DefaultConfig()
 	if o.resume {
 		if o.run == "" {
 			return usagef("--resume needs --run DIR")
 		}
-		existing, err := finetune.OpenRun(o.run)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if o.dryRun {
+			return usagef("--dry-run plans a new run: leave out --resume")
+		}
+		var err error
+		if run, err = finetune.OpenRun(o.run); err != nil {
 			return err
 		}
-		if o.changed("epochs") || o.changed("batch-size") || o.changed("encoder") || o.changed("seed") || o.changed("method") {
-			return usagef("--resume takes its settings from %s: leave out the others", filepath.Join(o.run, "config.yaml"))
-		}
-		run, c = existing, existing.Config
-		args = c.Data
+		c = run.Config
 	}
-	if len(args) == 0 {
+	if err := o.configure(&c); err != nil {
+		return err
+	}
+	if len(c.Data) == 0 {
 		return usagef("pretrain needs DATA: a folder of images, for example")
 	}
-	c.Data = args
-	src, err := augment.Open(args, augment.SourceOptions{Split: c.Split, DefaultSplit: "train", Stdin: s.in})
+	given := c
+	if run != nil {
+		c = run.Config
+	}
+	src, err := augment.Open(c.Data, augment.SourceOptions{Split: c.Split, DefaultSplit: "train", Stdin: s.in})
 	if err != nil {
 		return err
 	}
@@ -125,8 +128,22 @@ func pretrain(ctx context.Context, c finetune.Config, o pretrainOptions, args []
 		}
 		src = augment.Subset(src, first)
 	}
+	if run != nil {
+		if err := checkResumed(run, given, src); err != nil {
+			return err
+		}
+	}
 	if err := c.Resolve(src); err != nil {
 		return err
+	}
+	if run == nil {
+		cov, err := c.Initial()
+		if err != nil {
+			return err
+		}
+		if cov != nil {
+			fmt.Fprint(s.err, cov.Table())
+		}
 	}
 	if o.crosscheck > 0 {
 		a, err := finetune.CrossCheck(ctx, c, src, crosscheckBatch, o.crosscheck)
@@ -136,15 +153,11 @@ func pretrain(ctx context.Context, c finetune.Config, o pretrainOptions, args []
 		fmt.Fprintf(s.err, "cross-check: %d steps on %s and on %s: losses differ by %.1e at most, the weights after a step by %.1e of the largest\n",
 			o.crosscheck, a.Machines[0], a.Machines[1], a.Loss, a.Weight)
 	}
+	if o.dryRun {
+		return dryRun(ctx, c, src, s, g)
+	}
 	if run == nil {
-		dir := o.run
-		if dir == "" {
-			dir = filepath.Join(finetune.RunsDir, c.Method+"-"+c.Encoder+"-"+time.Now().Format("20060102-150405"))
-		}
-		if run, err = finetune.CreateRun(dir, c); err != nil {
-			return err
-		}
-		if err := run.WritePreview(src); err != nil {
+		if run, err = newRun(o.run, c, src); err != nil {
 			return err
 		}
 	}
@@ -166,21 +179,14 @@ func pretrain(ctx context.Context, c finetune.Config, o pretrainOptions, args []
 	return nil
 }
 
-// setProjector reads --projector: widths joined by dashes, or none.
-func setProjector(c *finetune.Config, flag string) error {
-	switch flag {
-	case "":
-		return nil
-	case "none":
-		c.NoProjector = true
-		return nil
+// newRun makes the run directory.
+func newRun(dir string, c finetune.Config, src augment.Source) (*finetune.Run, error) {
+	if dir == "" {
+		dir = filepath.Join(finetune.RunsDir, c.Method+"-"+c.Encoder+"-"+time.Now().Format("20060102-150405"))
 	}
-	for part := range strings.SplitSeq(flag, "-") {
-		w, err := strconv.Atoi(part)
-		if err != nil || w < 1 {
-			return usagef("--projector %s: want widths such as 512-128, or none", flag)
-		}
-		c.Projector = append(c.Projector, w)
+	run, err := finetune.CreateRun(dir, c)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	return run, run.WritePreview(src)
 }
