@@ -61,11 +61,7 @@ func readUnpacked(t *testing.T, path string) []byte {
 // TestDecodedResNet18 runs both forms of a ResNet-18 that PyTorch exported, on each
 // machine, and compares outputs and gradients with PyTorch's.
 func TestDecodedResNet18(t *testing.T) {
-	shared := os.Getenv("SSLRT_SHARED")
-	if shared == "" {
-		shared = filepath.Join("..", "..", "shared")
-	}
-	dir := filepath.Join(shared, "onnx", "resnet18")
+	dir := filepath.Join(sharedDir(), "onnx", "resnet18")
 	var c modelCase
 	if err := json.Unmarshal(readUnpacked(t, filepath.Join(dir, "resnet18.json")), &c); err != nil {
 		t.Fatal(err)

@@ -104,6 +104,9 @@ func TestImportRules(t *testing.T) {
 			if imp == "github.com/yalue/onnxruntime_go" && pkg != "runtime/ort" {
 				t.Errorf("%s imports %s: only runtime/ort does", pkg, imp)
 			}
+			if strings.HasPrefix(imp, "github.com/owulveryck/onnx-go") && pkg != "export" {
+				t.Errorf("%s imports %s: only export does", pkg, imp)
+			}
 			if imp == "github.com/spf13/cobra" && pkg != "cmd/sslrt" {
 				t.Errorf("%s imports %s: only cmd/sslrt does", pkg, imp)
 			}
