@@ -27,8 +27,8 @@ const maxEpoch = 1_000_000_000
 // Size of one plot in the picture of curves; vgimg draws 96 pixels an inch.
 const (
 	curveWidth  = 4.5 * vg.Inch
-	curveHeight = 2.8 * vg.Inch
-	curveGap    = 0.15 * vg.Inch
+	curveHeight = 3 * vg.Inch
+	curveGap    = 0.25 * vg.Inch
 )
 
 // PlotMetrics draws each of the run's metrics over its epochs, as curves.png in the
@@ -152,7 +152,8 @@ func plotCurve(c curve) (*plot.Plot, error) {
 
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text = c.name, "epoch"
-	p.X.Tick.Marker = plot.TickerFunc(epochTicks)
+	p.Title.Padding = vg.Points(4)
+	p.X.Tick.Marker, p.Y.Tick.Marker = plot.TickerFunc(epochTicks), plot.TickerFunc(valueTicks)
 	p.Add(grid, line)
 	if len(c.points) <= 50 { // more would hide the line
 		p.Add(points)
@@ -165,22 +166,50 @@ func plotCurve(c curve) (*plot.Plot, error) {
 // widen makes a range that an axis can show out of one that holds a single value.
 func widen(lo, hi, by float64) (float64, float64) {
 	size := max(math.Abs(lo), math.Abs(hi))
-	if hi-lo > 1e-6*size {
+	if hi-lo > max(1e-6*size, 1e-30) {
 		return lo, hi
 	}
 	by = max(by, 0.01*size)
 	return lo - by, hi + by
 }
 
-// epochTicks puts some six ticks at whole numbers: steps of 1, 2, 5, 10, 20, 50...
-func epochTicks(lo, hi float64) []plot.Tick {
-	step := 1.0
-	for i := 0; (hi-lo)/step > 6; i++ {
-		step *= []float64{2, 2.5, 2}[i%3]
+// epochTicks puts ticks at whole numbers.
+func epochTicks(lo, hi float64) []plot.Tick { return ticks(lo, hi, 1) }
+
+// valueTicks replaces plot.DefaultTicks, which rounds its labels: of ticks at 4.55
+// and 4.8 it writes the first as 4.5.
+func valueTicks(lo, hi float64) []plot.Tick { return ticks(lo, hi, 0) }
+
+// ticks puts up to seven ticks at multiples of 1, 2 or 5 times a power of ten, which
+// is at least smallest, and labels them with the digits that these need.
+func ticks(lo, hi, smallest float64) []plot.Tick {
+	raw := max((hi-lo)/6, smallest)
+	power := int(math.Floor(math.Log10(raw)))
+	factor := 1.0
+	for _, f := range []float64{2, 5, 10} {
+		if factor*math.Pow10(power) < raw {
+			factor = f
+		}
 	}
-	var ticks []plot.Tick
-	for x := math.Ceil(lo/step) * step; x <= hi; x += step {
-		ticks = append(ticks, plot.Tick{Value: x, Label: strconv.FormatFloat(x, 'f', 0, 64)})
+	if factor == 10 {
+		factor, power = 1, power+1
 	}
-	return ticks
+	step := factor * math.Pow10(power)
+	var all []plot.Tick
+	for i := math.Ceil(lo / step); i*step <= hi; i++ {
+		all = append(all, plot.Tick{Value: i * step, Label: tickLabel(i*step, power)})
+	}
+	return all
+}
+
+// tickLabel writes a multiple of 10^power.
+func tickLabel(x float64, power int) string {
+	if power >= -4 && power <= 5 {
+		return strconv.FormatFloat(x, 'f', max(0, -power), 64)
+	}
+	if x == 0 {
+		return "0"
+	}
+	digits := int(math.Floor(math.Log10(math.Abs(x)))) - power
+	return strconv.FormatFloat(x, 'e', max(0, digits), 64)
 }

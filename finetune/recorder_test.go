@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -135,6 +136,34 @@ func TestMetricCurves(t *testing.T) {
 	}
 	if p := curves[3].points; len(p) != 1 || p[0].Y != 0.25 {
 		t.Errorf("knn %v", p)
+	}
+}
+
+func TestTicksSayWhereTheyAre(t *testing.T) {
+	for _, c := range []struct {
+		lo, hi, smallest float64
+		want             string
+	}{
+		{4.547, 4.998, 0, "4.6 4.7 4.8 4.9"},
+		{-2.9675, -2.8512, 0, "-2.96 -2.94 -2.92 -2.90 -2.88 -2.86"},
+		{0, 1, 0, "0.0 0.2 0.4 0.6 0.8 1.0"},
+		{1, 10, 1, "2 4 6 8 10"},
+		{1, 2, 1, "1 2"},
+		{0.5, 1.5, 1, "1"},
+		{1, 800, 1, "200 400 600 800"},
+		{-1e-7, 2.6e-7, 0, "-1e-07 0 1e-07 2e-07"},
+		{2.2e-7, 3.2e-7, 0, "2.2e-07 2.4e-07 2.6e-07 2.8e-07 3.0e-07 3.2e-07"},
+	} {
+		var labels []string
+		for _, tick := range ticks(c.lo, c.hi, c.smallest) {
+			labels = append(labels, tick.Label)
+			if v, err := strconv.ParseFloat(tick.Label, 64); err != nil || math.Abs(v-tick.Value) > 1e-9*math.Abs(v) {
+				t.Errorf("the tick at %g says %s", tick.Value, tick.Label)
+			}
+		}
+		if got := strings.Join(labels, " "); got != c.want {
+			t.Errorf("from %g to %g: %s, want %s", c.lo, c.hi, got, c.want)
+		}
 	}
 }
 
