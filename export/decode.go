@@ -101,7 +101,7 @@ func known(nodes []*onnx.Node) error {
 			if n.Domain != "" {
 				name = n.Domain + "." + name
 			}
-			missing[name] = append(missing[name], title(n))
+			missing[name] = append(missing[name], place(n))
 		}
 	}
 	if len(missing) > 0 {
@@ -151,18 +151,20 @@ func signatureFits(n *onnx.Node) error {
 	return nil
 }
 
-// title names a node for a message. Names of nodes are optional, those of results
-// are not.
-func title(n *onnx.Node) string {
+// title names a node and its operator for a message.
+func title(n *onnx.Node) string { return place(n) + ", " + n.OpType }
+
+// place names a node. Names of nodes are optional, those of results are not.
+func place(n *onnx.Node) string {
 	if n.Name != "" {
-		return fmt.Sprintf("node %q, %s", n.Name, n.OpType)
+		return fmt.Sprintf("node %q", n.Name)
 	}
 	for _, out := range n.Outputs {
 		if out != "" {
-			return fmt.Sprintf("node of %q, %s", out, n.OpType)
+			return fmt.Sprintf("node of %q", out)
 		}
 	}
-	return "a node, " + n.OpType
+	return "a node"
 }
 
 // decoder builds the graph, node by node.

@@ -189,7 +189,7 @@ func TestDecodeErrors(t *testing.T) {
 	}{
 		{small(13, 3, node("Foo", names("x"), names("a")), node("Bar", names("a"), names("b")), &onnx.Node{OpType: "Foo", Inputs: names("b"), Outputs: names("c")},
 			&onnx.Node{OpType: "Relu", Domain: "com.example", Inputs: names("c"), Outputs: names("y")}), smallShape,
-			names("Foo", `"the Foo"`, "Bar", `"the Bar"`, `node of "c"`, "com.example.Relu")},
+			names("Foo (node \"the Foo\", node of \"c\")", "Bar", `"the Bar"`, `node of "c"`, "com.example.Relu")},
 		{small(13, 3, node("Relu", names("b"), names("a")), node("Relu", names("a"), names("b")), relu), smallShape, names(`"b"`, "topological order")},
 		{small(99, 3, relu), smallShape, names("opset 99", "7 to 22")},
 		{small(6, 3, relu), smallShape, names("opset 6")},
