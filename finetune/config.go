@@ -1,11 +1,14 @@
 package finetune
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 
@@ -370,5 +373,26 @@ func ParseConfig(data []byte) (Config, error) {
 	return c, nil
 }
 
-// Marshal writes the configuration as YAML.
-func (c Config) Marshal() ([]byte, error) { return yaml.Marshal(c) }
+// Marshal writes the configuration as YAML that ParseConfig reads back.
+func (c Config) Marshal() ([]byte, error) {
+	return yaml.MarshalWithOptions(c, yaml.CustomMarshaler(quoteText))
+}
+
+// plainText are texts that YAML takes for nothing else.
+var plainText = regexp.MustCompile(`^[a-zA-Z/][a-zA-Z0-9/_.-]*$`)
+
+// quoteText writes a text in quotes unless it is plain: the library leaves out those
+// that "? k" and ".nan" need.
+func quoteText(s string) ([]byte, error) {
+	if !utf8.ValidString(s) {
+		return nil, fmt.Errorf("finetune: write configuration: %q is not UTF-8: rename the file", s)
+	}
+	switch strings.ToLower(s) {
+	case "true", "false", "null", "yes", "no", "on", "off", "y", "n":
+	default:
+		if plainText.MatchString(s) {
+			return []byte(s), nil
+		}
+	}
+	return json.Marshal(s)
+}
