@@ -71,7 +71,7 @@ func Pretrain(ctx context.Context, run *Run, src augment.Source, ev Events) (*Re
 	if err != nil {
 		return nil, err
 	}
-	defer t.program.Close()
+	defer t.close()
 	return t.train(ctx)
 }
 
@@ -82,6 +82,8 @@ type trainer struct {
 	step    *train.Program
 	program engine.Program
 	monitor *monitor // nil without labels
+	record  *recorder
+	unlock  func()
 	perEp   int
 	at      CheckpointInfo
 
@@ -94,18 +96,25 @@ type trainer struct {
 func newTrainer(run *Run, src augment.Source, ev Events) (*trainer, error) {
 	c := &run.Config
 	t := &trainer{Run: run, src: src, ev: ev, perEp: src.Len() / c.BatchSize, reported: map[int]bool{}}
-	var err error
-	if t.step, err = c.Step(t.perEp); err != nil {
-		return nil, err
-	}
-	machine, why, err := c.Machine()
+	unlock, err := run.lock()
 	if err != nil {
 		return nil, err
 	}
-	if t.program, err = machine.Compile(t.step.Function); err != nil {
-		return nil, err
+	t.unlock = unlock
+	if t.step, err = c.Step(t.perEp); err != nil {
+		return nil, errors.Join(err, t.close())
 	}
-	state, info, err := run.LoadCheckpoint()
+	machine, why, err := c.Machine()
+	if err == nil {
+		t.program, err = machine.Compile(t.step.Function)
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.close())
+	}
+	state, info, damage, err := run.loadCheckpoint()
+	if damage != nil && ev.Warn != nil {
+		ev.Warn(fmt.Sprintf("warning: the newest checkpoint cannot be used, going on from the one before it, step %d: %v", info.Step, damage))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		state, _, err = c.initialState(t.step.Params)
 	}
@@ -118,8 +127,11 @@ func newTrainer(run *Run, src augment.Source, ev Events) (*trainer, error) {
 	if err == nil && len(src.Classes()) > 1 && c.Epochs > 0 {
 		t.monitor, err = newMonitor(machine, c, src)
 	}
+	if err == nil {
+		t.record, err = newRecorder(run)
+	}
 	if err != nil {
-		return nil, errors.Join(err, t.program.Close())
+		return nil, errors.Join(err, t.close())
 	}
 	t.at = info
 	t.at.Total = c.Epochs * t.perEp
@@ -134,13 +146,26 @@ func newTrainer(run *Run, src augment.Source, ev Events) (*trainer, error) {
 	return t, nil
 }
 
+// close ends what the trainer holds, the last first.
+func (t *trainer) close() error {
+	var errs []error
+	if t.record != nil {
+		errs = append(errs, t.record.Close())
+	}
+	if t.monitor != nil {
+		errs = append(errs, t.monitor.Close())
+	}
+	if t.program != nil {
+		errs = append(errs, t.program.Close())
+	}
+	t.unlock()
+	return errors.Join(errs...)
+}
+
 func (t *trainer) train(ctx context.Context) (*Result, error) {
 	t.started = time.Now()
 	t.saved = t.started
 	res := &Result{Dir: t.Dir}
-	if t.monitor != nil {
-		defer t.monitor.Close()
-	}
 	for t.at.Step < t.at.Total {
 		metrics, err := t.epoch(ctx)
 		if err != nil {
@@ -156,13 +181,10 @@ func (t *trainer) train(ctx context.Context) (*Result, error) {
 		if err := t.save(); err != nil {
 			return nil, err
 		}
-		line := map[string]any{"epoch": t.at.Epoch, "step": t.at.Step}
-		for k, v := range metrics {
-			line[k] = v
-		}
-		if err := t.appendMetrics(line); err != nil {
+		if err := t.record.epoch(t.at.Step, t.at.Epoch, metrics); err != nil {
 			return nil, err
 		}
+		t.checkHealth(metrics)
 		if t.ev.Epoch != nil {
 			t.ev.Epoch(EpochReport{Epoch: t.at.Epoch, Metrics: metrics})
 		}
@@ -170,6 +192,11 @@ func (t *trainer) train(ctx context.Context) (*Result, error) {
 	}
 	if t.done == 0 { // nothing to train: the initial weights are the run's
 		if err := t.save(); err != nil {
+			return nil, err
+		}
+	}
+	if t.at.Step > 0 {
+		if err := t.PlotMetrics(); err != nil {
 			return nil, err
 		}
 	}
@@ -210,6 +237,7 @@ func (t *trainer) epoch(ctx context.Context) (map[string]float64, error) {
 	}
 	defer loader.Close()
 	sums, n := map[string]float64{}, 0.0
+	var last engine.Tensors
 	for {
 		asked := time.Now()
 		b, err := loader.Next(ctx)
@@ -218,20 +246,30 @@ func (t *trainer) epoch(ctx context.Context) (map[string]float64, error) {
 			for k := range sums {
 				sums[k] /= n
 			}
+			if h := last["embedding"]; h != nil {
+				sums[metricRank] = EffectiveRank(h.Float32s(), h.Shape()[1])
+			}
 			return sums, nil
 		}
 		if err != nil {
 			return nil, err
 		}
 		t.reportSkipped(b.Skipped)
-		out, err := t.run(ctx, b)
+		in, err := t.inputs(b)
 		loader.Release(b)
 		if err != nil {
 			return nil, err
 		}
+		// A step is not interrupted: ctx ends training between steps.
+		out, err := t.program.Run(context.WithoutCancel(ctx), in)
+		if err != nil {
+			return nil, err
+		}
+		last = out
 		loss := float64(out[train.OutputLoss].Float32s()[0])
 		if math.IsNaN(loss) || math.IsInf(loss, 0) {
-			return nil, fmt.Errorf("finetune: the loss is %g at step %d: the newest checkpoint is from before; try a lower learning rate (it is %g)", loss, t.at.Step+1, c.LR)
+			return nil, fmt.Errorf("finetune: the loss is %g at step %d: %s; the newest checkpoint is from before; try a lower learning rate (it is %g)",
+				loss, t.at.Step+1, t.diagnose(ctx, in), c.LR)
 		}
 		for name, v := range out {
 			if v.Shape().TotalSize() == 1 {
@@ -255,13 +293,10 @@ func (t *trainer) epoch(ctx context.Context) (map[string]float64, error) {
 	}
 }
 
-// run does one step. It is not interrupted: ctx ends training between steps.
-func (t *trainer) run(ctx context.Context, b *augment.Batch) (engine.Tensors, error) {
+// inputs returns what the next step takes for a batch.
+func (t *trainer) inputs(b *augment.Batch) (engine.Tensors, error) {
 	in := t.step.Inputs(train.Step{Index: t.at.Step, Total: t.at.Total, Seed: t.Config.Seed})
-	if err := addBatch(in, t.step, b, &t.Config); err != nil {
-		return nil, err
-	}
-	return t.program.Run(context.WithoutCancel(ctx), in)
+	return in, addBatch(in, t.step, b, &t.Config)
 }
 
 // addBatch adds the views, and the labels where the step takes them, to its inputs.

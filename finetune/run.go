@@ -8,10 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-
-	"github.com/sslrt/sslrt/models"
 )
 
 // Names in a run directory.
@@ -21,7 +18,8 @@ const (
 	filePreview = "preview.png"
 	fileCurves  = "curves.png"
 	fileLast    = "checkpoints/last.safetensors"
-	fileLatest  = "latest" // beside the runs: names the newest
+	fileBefore  = "checkpoints/before.safetensors" // the one before the last
+	fileLatest  = "latest"                         // beside the runs: names the newest
 )
 
 // RunsDir is where runs are kept that are not given a directory.
@@ -32,12 +30,6 @@ const RunsDir = "runs"
 type Run struct {
 	Dir    string
 	Config Config
-}
-
-// CheckpointInfo says when a checkpoint was written.
-type CheckpointInfo struct {
-	Step, Total int // steps done, and of the whole run
-	Epoch       int // epochs begun
 }
 
 // CreateRun makes a run directory and writes its configuration. A directory that
@@ -93,40 +85,6 @@ func OpenRun(dir string) (*Run, error) {
 }
 
 func (r *Run) path(name string) string { return filepath.Join(r.Dir, filepath.FromSlash(name)) }
-
-// CheckpointPath returns the path of the newest checkpoint.
-func (r *Run) CheckpointPath() string { return r.path(fileLast) }
-
-// SaveCheckpoint writes all parameters, the optimiser's state included.
-func (r *Run) SaveCheckpoint(state models.StateDict, info CheckpointInfo) error {
-	meta := map[string]string{
-		"format":       "sslrt",
-		"sslrt.step":   strconv.Itoa(info.Step),
-		"sslrt.total":  strconv.Itoa(info.Total),
-		"sslrt.epoch":  strconv.Itoa(info.Epoch),
-		"sslrt.method": r.Config.Method,
-	}
-	if err := models.WriteSafetensors(r.path(fileLast), state, meta); err != nil {
-		return fmt.Errorf("finetune: save checkpoint: %w", err)
-	}
-	return nil
-}
-
-// LoadCheckpoint reads the newest checkpoint. Without one the error wraps
-// fs.ErrNotExist.
-func (r *Run) LoadCheckpoint() (models.StateDict, CheckpointInfo, error) {
-	state, meta, err := models.ReadSafetensors(r.path(fileLast))
-	if err != nil {
-		return nil, CheckpointInfo{}, fmt.Errorf("finetune: load checkpoint: %w", err)
-	}
-	var info CheckpointInfo
-	for key, to := range map[string]*int{"sslrt.step": &info.Step, "sslrt.total": &info.Total, "sslrt.epoch": &info.Epoch} {
-		if *to, err = strconv.Atoi(meta[key]); err != nil {
-			return nil, CheckpointInfo{}, fmt.Errorf("finetune: load checkpoint %s: metadata %s is %q, want a number", r.path(fileLast), key, meta[key])
-		}
-	}
-	return state, info, nil
-}
 
 // appendMetrics adds a line to metrics.jsonl.
 func (r *Run) appendMetrics(values map[string]any) error {

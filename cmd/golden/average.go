@@ -140,7 +140,7 @@ func runClip(c *Case, m engine.Machine) error {
 		}
 	}
 	step, err := train.Build(train.Config{Objective: stored{a, names}, Optimizer: optim.Clip{Norm: p.MaxNorm, Next: shown{}},
-		Rate: optim.Constant(0).Rate, BatchSize: 1, Image: []int{1, 1, 1}})
+		Rate: optim.Constant(0).Rate, BatchSize: 1, Image: []int{1, 1, 1}, GradNorm: true})
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func runClip(c *Case, m engine.Machine) error {
 	for _, name := range c.Outputs {
 		v := out[name]
 		if name == "total_norm" {
-			v = out[optim.MetricGradNorm]
+			v = out[train.MetricGradNorm]
 		}
 		if v == nil {
 			return uncovered("nothing computes its output %q", name)

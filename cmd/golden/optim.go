@@ -144,7 +144,7 @@ func runOptimizer(c *Case, m engine.Machine) error {
 			}
 			return p.Rate
 		},
-		BatchSize: 1, Image: []int{1, 1, 1},
+		BatchSize: 1, Image: []int{1, 1, 1}, GradNorm: p.MaxNorm > 0,
 	})
 	if err != nil {
 		return err
@@ -191,7 +191,7 @@ func (r *optimRun) run(step *train.Program, program engine.Program) error {
 		if err != nil {
 			return err
 		}
-		if norm := out[optim.MetricGradNorm]; norm != nil {
+		if norm := out[train.MetricGradNorm]; norm != nil {
 			r.add("total_norm", float64s(norm)...)
 		}
 		next := program.State()

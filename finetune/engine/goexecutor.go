@@ -14,6 +14,9 @@ import (
 type executor struct {
 	order []*op.Node   // what the roots depend on, inputs first
 	drop  [][]*op.Node // drop[i] are the values that nothing needs after order[i]
+
+	// inspect, if set, sees each computed value and says whether to go on.
+	inspect func(n *op.Node, v *tensor.Dense) bool
 }
 
 func newExecutor(roots []*op.Node) *executor {
@@ -53,6 +56,9 @@ func (e *executor) run(ctx context.Context, leaves map[*op.Node]*tensor.Dense) (
 				return nil, err
 			}
 			values[n] = out.(*tensor.Dense)
+			if e.inspect != nil && !e.inspect(n, values[n]) {
+				return values, nil
+			}
 		default:
 			values[n] = leaves[n]
 		}

@@ -29,13 +29,7 @@ func (m Go) Compile(f Function) (Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	var roots []*op.Node
-	for _, o := range f.Outputs {
-		roots = append(roots, o.Node)
-	}
-	for _, c := range f.Carry {
-		roots = append(roots, c.Next)
-	}
+	roots := s.roots()
 	p := &goProgram{signature: s, params: map[*op.Node]*tensor.Dense{}}
 	if !m.Tape {
 		p.vm = newExecutor(roots)
@@ -50,6 +44,7 @@ func (m Go) Compile(f Function) (Program, error) {
 type goProgram struct {
 	signature
 	params map[*op.Node]*tensor.Dense
+	before map[*op.Node]*tensor.Dense // values that the last run replaced
 	vm     evaluator
 }
 
@@ -94,7 +89,9 @@ func (p *goProgram) Run(ctx context.Context, in Tensors) (Tensors, error) {
 	for _, o := range p.Outputs {
 		out[o.Name] = values[o.Node]
 	}
+	p.before = map[*op.Node]*tensor.Dense{}
 	for _, c := range p.Carry {
+		p.before[c.Param] = p.params[c.Param]
 		p.params[c.Param] = kept(c.Next, values)
 	}
 	return out, nil
@@ -111,6 +108,14 @@ func kept(n *op.Node, values map[*op.Node]*tensor.Dense) *tensor.Dense {
 func (p *goProgram) State() Tensors {
 	out := Tensors{}
 	for n, v := range p.params {
+		out[n.Name] = clone(v)
+	}
+	return out
+}
+
+func (p *goProgram) Before() Tensors {
+	out := p.State()
+	for n, v := range p.before {
 		out[n.Name] = clone(v)
 	}
 	return out

@@ -47,6 +47,9 @@ type Program interface {
 	// State returns copies of the parameters' current values.
 	State() Tensors
 
+	// Before returns copies of their values before the last Run.
+	Before() Tensors
+
 	Close() error
 }
 
@@ -98,6 +101,18 @@ func newSignature(f Function) (signature, error) {
 		names[o.Name] = true
 	}
 	return s, nil
+}
+
+// roots returns the nodes of the outputs and of the carried parameters.
+func (s signature) roots() []*op.Node {
+	var roots []*op.Node
+	for _, o := range s.Outputs {
+		roots = append(roots, o.Node)
+	}
+	for _, c := range s.Carry {
+		roots = append(roots, c.Next)
+	}
+	return roots
 }
 
 // leaf returns the input or parameter with this name, nil if there is none.

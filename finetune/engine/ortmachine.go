@@ -225,6 +225,17 @@ func (p *ortProgram) State() Tensors {
 	return out
 }
 
+// Before reads the buffers that the last run read: they have changed places.
+func (p *ortProgram) Before() Tensors {
+	out := p.State()
+	for n, s := range p.params {
+		if s.write.dense != nil {
+			out[n.Name] = clone(s.write.dense)
+		}
+	}
+	return out
+}
+
 func (p *ortProgram) Close() error { return p.session.Close() }
 
 // CarriedName returns the parameter whose new value an output of a lowered

@@ -1,6 +1,8 @@
 package objective
 
 import (
+	"math"
+
 	"github.com/sslrt/sslrt/finetune/train"
 	"github.com/sslrt/sslrt/models"
 	"github.com/sslrt/sslrt/models/op"
@@ -28,6 +30,9 @@ type Supervised struct {
 
 // Views returns 1.
 func (Supervised) Views() int { return 1 }
+
+// Chance is the loss of one probability for all classes.
+func (s Supervised) Chance(int) float64 { return math.Log(float64(s.Classes)) }
 
 // Loss builds the cross-entropy; the logits are a metric.
 func (s Supervised) Loss(b *train.Builder) *op.Node {

@@ -1,6 +1,8 @@
 package objective
 
 import (
+	"math"
+
 	"github.com/sslrt/sslrt/finetune/train"
 	"github.com/sslrt/sslrt/models"
 	"github.com/sslrt/sslrt/models/op"
@@ -34,6 +36,14 @@ type SimCLR struct {
 
 // Views returns 2.
 func (SimCLR) Views() int { return 2 }
+
+// Chance is the loss of embeddings that are all alike: log(2N-1), of InfoNCE log(N).
+func (s SimCLR) Chance(n int) float64 {
+	if s.Contrast == LossInfoNCE {
+		return math.Log(float64(n))
+	}
+	return math.Log(float64(2*n - 1))
+}
 
 // Loss builds the step; alignment and uniformity of the projections are metrics.
 func (s SimCLR) Loss(b *train.Builder) *op.Node {

@@ -15,6 +15,9 @@ const (
 	InputLabels = "labels" // int64 [N]
 	InputRate   = "lr"     // float32 scalar
 	OutputLoss  = "loss"   // float32 scalar
+
+	// MetricGradNorm is the norm of all gradients together, before any clipping.
+	MetricGradNorm = "grad_norm"
 )
 
 // Step says where training stands, for the functions that fill feeds.
@@ -50,6 +53,7 @@ type Builder struct {
 	feeds   []Feed
 	metrics []export.Output
 	rate    *op.Node
+	norm    *op.Node
 }
 
 // Scope returns the scope of a network in training mode: "encoder", "projector",
@@ -93,6 +97,22 @@ func (b *Builder) Feed(name string, shape op.Shape, fill func(s Step, data []flo
 
 // Rate returns the learning rate of the step, a scalar.
 func (b *Builder) Rate() *op.Node { return b.rate }
+
+// GradNorm returns the square root of the sum of squares of all gradients.
+func (b *Builder) GradNorm(grads []*op.Node) *op.Node {
+	if b.norm == nil {
+		var sum *op.Node
+		for _, g := range grads {
+			square := op.Sum(op.Mul(g, g), false)
+			if sum != nil {
+				square = op.Add(sum, square)
+			}
+			sum = square
+		}
+		b.norm = op.Sqrt(sum)
+	}
+	return b.norm
+}
 
 // Metric adds a value to what a step returns beside the loss: a scalar to be
 // logged, or a tensor such as the embeddings.

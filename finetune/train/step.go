@@ -26,6 +26,13 @@ type Updater interface {
 	Update(b *Builder)
 }
 
+// Chancer is an Objective that knows the loss of a network which has learnt
+// nothing.
+type Chancer interface {
+	// Chance returns that loss for batches of n images.
+	Chance(n int) float64
+}
+
 // Optimizer turns gradients into new weights.
 type Optimizer interface {
 	// Update gives each weight its next value by b.Set. grads[i] belongs to
@@ -41,6 +48,7 @@ type Config struct {
 	BatchSize int                  // images
 	Image     []int                // C, H, W of a view
 	Frozen    func(weight string) bool
+	GradNorm  bool // return the metric MetricGradNorm
 	Gradients bool // return each weight's gradient too, as "grad:" and its name
 }
 
@@ -93,6 +101,9 @@ func Build(c Config) (*Program, error) {
 	weights, grads = weights[:n], grads[:n]
 	if n == 0 {
 		return nil, fmt.Errorf("train: the loss depends on no weight")
+	}
+	if c.GradNorm {
+		b.Metric(MetricGradNorm, b.GradNorm(grads))
 	}
 	c.Optimizer.Update(b, weights, grads)
 	if u, ok := c.Objective.(Updater); ok {
