@@ -309,6 +309,7 @@ func (c *Config) Step(stepsPerEpoch int) (*train.Program, error) {
 		Rate:      c.schedule(stepsPerEpoch).Rate,
 		BatchSize: c.BatchSize,
 		Image:     []int{c.Channels, c.ImageSize, c.ImageSize},
+		GradNorm:  true,
 	})
 }
 
