@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"gorgonia.org/tensor"
@@ -69,6 +70,10 @@ func (m ORT) Compile(f Function) (Program, error) {
 	// A planned layout would stand beside the memory of the first run, which is
 	// kept: a third more at the peak, and no faster.
 	opt.NoMemPattern = true
+	// Threads that wait busily take the processors from those that decode and
+	// augment the next batch, and a step is no slower without.
+	opt.Config = map[string]string{"session.intra_op.allow_spinning": "0"}
+	maps.Copy(opt.Config, m.Options.Config)
 	// The model reads only what its outputs depend on.
 	for _, in := range model.Graph.Inputs {
 		n := s.leaf(in.Name)
