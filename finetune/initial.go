@@ -74,9 +74,12 @@ func LoadInitial(path string, p *models.Params, state models.StateDict) (*Covera
 	if err := checkSafetensors(path); err != nil {
 		return fail(err)
 	}
-	file, _, err := models.ReadSafetensors(path)
+	file, meta, err := models.ReadSafetensors(path)
 	if err != nil {
 		return fail(err)
+	}
+	if damaged(file, meta) {
+		return fail(fmt.Errorf("%s: its values are not those that were written: the file is damaged", path))
 	}
 	c := &Coverage{File: path}
 	prefix := backbonePrefix // what a plain state dict lacks
@@ -119,6 +122,20 @@ func LoadInitial(path string, p *models.Params, state models.StateDict) (*Covera
 		}
 	}
 	return c, c.check()
+}
+
+// damaged says whether the tensors are not those of the checkpoint that meta is of.
+func damaged(state models.StateDict, meta map[string]string) bool {
+	want, ok := meta[keyDigest]
+	if !ok {
+		return false
+	}
+	for _, v := range state {
+		if v.Dtype() != tensor.Float32 { // no checkpoint has others
+			return true
+		}
+	}
+	return want != digest(state)
 }
 
 func notFinite(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }

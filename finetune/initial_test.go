@@ -171,7 +171,7 @@ func TestRunStartsFromWeights(t *testing.T) {
 	src := open(t, pictures(t, 12))
 	c := small("go")
 	c.Epochs = 1
-	first, _ := finished(t, c, src)
+	first, data := finished(t, c, src)
 	want := checkpoint(t, first)
 
 	plain := models.StateDict{}
@@ -197,6 +197,17 @@ func TestRunStartsFromWeights(t *testing.T) {
 	}
 	if slices.Equal(got["projector.0.weight"].Float32s(), want["projector.0.weight"].Float32s()) {
 		t.Error("the projector is not drawn anew")
+	}
+
+	// A flipped bit in a checkpoint is found.
+	damaged := second.Config
+	damaged.Init = filepath.Join(t.TempDir(), "damaged.safetensors")
+	data[len(data)-2] ^= 1
+	if err := os.WriteFile(damaged.Init, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := damaged.Initial(); err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Errorf("a damaged checkpoint: %v", err)
 	}
 
 	// Once there is a checkpoint the file is not needed.
