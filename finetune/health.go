@@ -45,6 +45,9 @@ const (
 	collapsedLoss       = 0.985 // of what chance gives
 	collapsedUniformity = -1.5  // 0: all the same
 	collapsedRank       = 2.0
+
+	// healthSteps are the steps before which nothing can be said.
+	healthSteps = 20
 )
 
 // collapse says what shows that a run collapses, from the metrics of an epoch;
@@ -69,6 +72,9 @@ const metricRank = "effective_rank"
 
 // checkHealth warns of a collapse after an epoch.
 func (t *trainer) checkHealth(metrics map[string]float64) {
+	if t.at.Step < healthSteps {
+		return
+	}
 	chance := 0.0
 	if o, err := t.Config.Objective(); err == nil {
 		if c, ok := o.(train.Chancer); ok {

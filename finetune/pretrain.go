@@ -127,7 +127,7 @@ func newTrainer(run *Run, src augment.Source, ev Events) (*trainer, error) {
 	if err == nil && len(src.Classes()) > 1 && c.Epochs > 0 {
 		t.monitor, err = newMonitor(machine, c, src)
 	}
-	if err == nil {
+	if err == nil && info.Step < c.Epochs*t.perEp {
 		t.record, err = newRecorder(run)
 	}
 	if err != nil {
@@ -178,10 +178,12 @@ func (t *trainer) train(ctx context.Context) (*Result, error) {
 			}
 			metrics["knn"] = accuracy
 		}
-		if err := t.save(); err != nil {
+		// In this order a run killed between the two records an epoch twice, which
+		// readers allow for, and never loses it.
+		if err := t.record.epoch(t.at.Step, t.at.Epoch, metrics); err != nil {
 			return nil, err
 		}
-		if err := t.record.epoch(t.at.Step, t.at.Epoch, metrics); err != nil {
+		if err := t.save(); err != nil {
 			return nil, err
 		}
 		t.checkHealth(metrics)
