@@ -132,11 +132,14 @@ func (c *Config) Resolve(src augment.Source) error {
 		return fmt.Errorf("finetune: channels is %d: choose 1 or 3", c.Channels)
 	}
 	pre := augment.EvalPreprocess(c.ImageSize)
+	if c.Channels == 1 {
+		pre = pre.Gray()
+	}
 	if c.Mean == nil {
-		c.Mean = slices.Clone(pre.Mean[:])
+		c.Mean = slices.Clone(pre.Mean[:c.Channels])
 	}
 	if c.Std == nil {
-		c.Std = slices.Clone(pre.Std[:])
+		c.Std = slices.Clone(pre.Std[:c.Channels])
 	}
 	encoder, err := c.encoder()
 	if err != nil {
