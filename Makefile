@@ -37,7 +37,7 @@ demo: setup
 	@echo "== nearest neighbours: random initialisation, then trained"
 	$(BIN) evaluate $(DEMO)/random.onnx --train $(DATA) --test $(DATA)
 	$(BIN) evaluate $(DEMO)/encoder.onnx --train $(DATA) --test $(DATA)
-	@echo "== pictures: $(DEMO)/preview.png, $(DEMO)/trained/preview.png"
+	@echo "== pictures: $(DEMO)/preview.png, $(DEMO)/trained/preview.png, $(DEMO)/trained/curves.png"
 
 # The summary program sees every test and exits with 1 if one failed or none ran.
 test: setup
