@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sbinet/npyio/npz"
+
 	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune"
 )
@@ -29,6 +31,37 @@ func TestEffectiveRankClosedForms(t *testing.T) {
 	}{"four equal directions": {eye, 4}, "one direction": {same, 1}} {
 		if got := finetune.EffectiveRank(c.x, 4); math.Abs(got-c.want) > 1e-4 {
 			t.Errorf("%s: %g, want %g", name, got, c.want)
+		}
+	}
+}
+
+// The values are those of the reference data, computed in float64.
+func TestEffectiveRankOfReferenceData(t *testing.T) {
+	shared := os.Getenv("SSLRT_SHARED")
+	if shared == "" {
+		shared = filepath.Join("..", "..", "shared")
+	}
+	files, err := filepath.Glob(filepath.Join(shared, "golden", "evalmetrics", "rankme_*.npz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) == 0 {
+		t.Skip("no reference data (set SSLRT_SHARED)")
+	}
+	for _, file := range files {
+		f, err := npz.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var z []float32
+		var want float64
+		if err := errors.Join(f.Read("z.npy", &z), f.Read("rankme_f64.npy", &want)); err != nil {
+			t.Fatal(err)
+		}
+		dim := f.Header("z.npy").Descr.Shape[1]
+		f.Close()
+		if got := finetune.EffectiveRank(z, dim); math.Abs(got-want) > 1e-6+1e-4*want {
+			t.Errorf("%s: %g, want %g", filepath.Base(file), got, want)
 		}
 	}
 }
