@@ -64,7 +64,9 @@ func WriteSafetensors(path string, state StateDict, metadata map[string]string) 
 	if err == nil {
 		w := bufio.NewWriterSize(f, chunk)
 		err = encodeSafetensors(w, state, metadata)
-		err = errors.Join(err, w.Flush())
+		if err == nil {
+			err = w.Flush()
+		}
 		if err == nil {
 			err = f.Sync()
 		}
