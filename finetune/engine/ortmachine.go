@@ -70,8 +70,8 @@ func (m ORT) Compile(f Function) (Program, error) {
 	// A planned layout would stand beside the memory of the first run, which is
 	// kept: a third more at the peak, and no faster.
 	opt.NoMemPattern = true
-	// Threads that wait busily take the processors from those that decode and
-	// augment the next batch, and a step is no slower without.
+	// Threads that wait busily save a few percent of a step on an idle machine and
+	// lose far more beside the workers that decode and augment, or any other load.
 	opt.Config = map[string]string{"session.intra_op.allow_spinning": "0"}
 	maps.Copy(opt.Config, m.Options.Config)
 	// The model reads only what its outputs depend on.
