@@ -64,27 +64,29 @@ func (r *Run) SaveCheckpoint(state models.StateDict, info CheckpointInfo) error 
 	return nil
 }
 
-// LoadCheckpoint reads the newest checkpoint that is whole. Where that is not the
-// last one, damage says what is wrong with it. Without a checkpoint err wraps
-// fs.ErrNotExist.
+// LoadCheckpoint reads the newest checkpoint that is whole: the last one, else the
+// one before it. Without a checkpoint err wraps fs.ErrNotExist.
 func (r *Run) LoadCheckpoint() (state models.StateDict, info CheckpointInfo, err error) {
 	state, info, _, err = r.loadCheckpoint()
 	return state, info, err
 }
 
+// loadCheckpoint is LoadCheckpoint; damage says why the last one was not taken.
 func (r *Run) loadCheckpoint() (state models.StateDict, info CheckpointInfo, damage, err error) {
-	state, info, err = readCheckpoint(r.path(fileLast))
-	if err == nil {
+	state, info, damage = readCheckpoint(r.path(fileLast))
+	if damage == nil {
 		return state, info, nil, nil
 	}
-	damage = err
 	state, info, err = readCheckpoint(r.path(fileBefore))
-	switch {
-	case err == nil:
+	if err == nil {
 		return state, info, damage, nil
-	case errors.Is(err, fs.ErrNotExist): // the last one tells more
+	}
+	// A file that is there and damaged must not pass for a run without checkpoint,
+	// which starts anew.
+	switch lacksLast, lacksBefore := errors.Is(damage, fs.ErrNotExist), errors.Is(err, fs.ErrNotExist); {
+	case lacksBefore:
 		err = damage
-	default:
+	case !lacksLast:
 		err = errors.Join(damage, err)
 	}
 	return nil, CheckpointInfo{}, nil, fmt.Errorf("finetune: load checkpoint: %w", err)

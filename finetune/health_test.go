@@ -202,6 +202,22 @@ func TestDamagedCheckpointFallsBackToTheOneBefore(t *testing.T) {
 	}
 }
 
+func TestDamagedCheckpointIsNoFreshStart(t *testing.T) {
+	src := open(t, pictures(t, 20))
+	run := begin(t, small("go"), src)
+	if _, err := finetune.Pretrain(context.Background(), run, src, finetune.Events{}); err != nil {
+		t.Fatal(err)
+	}
+	// Killed between the two renames of a save, with the older file damaged.
+	before := filepath.Join(filepath.Dir(run.CheckpointPath()), "before.safetensors")
+	if err := errors.Join(os.Remove(run.CheckpointPath()), os.Truncate(before, 100)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := finetune.Pretrain(context.Background(), run, src, finetune.Events{}); err == nil || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want the damage", err)
+	}
+}
+
 func TestCheckpointThatCannotBeWrittenLeavesTheOneBefore(t *testing.T) {
 	if os.Getuid() == 0 {
 		t.Skip("needs a user that permissions bind; disk-full is tested by hand")

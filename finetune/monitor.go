@@ -63,7 +63,10 @@ func newMonitor(machine engine.Machine, c *Config, src augment.Source) (*monitor
 	x := g.Input(imageInput, op.Float32, op.Batched(monitorBatch, c.Channels, c.ImageSize, c.ImageSize))
 	h := encoder.Forward(models.NewScope(models.NewParams(g), false).Sub(objective.NameEncoder), x)
 	m.program, err = machine.Compile(engine.Function{Outputs: []export.Output{{Name: embeddingOutput, Node: h}}})
-	return m, err
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // Names in the monitor's graph, those of an exported encoder.
@@ -74,9 +77,6 @@ const (
 
 // measure returns the nearest-neighbour accuracy for the encoder's current state.
 func (m *monitor) measure(ctx context.Context, state engine.Tensors) (float64, error) {
-	if m == nil {
-		return 0, nil
-	}
 	if err := m.program.Load(state); err != nil {
 		return 0, err
 	}
@@ -130,9 +130,4 @@ func (m *monitor) embed(ctx context.Context, src augment.Source) (x []float32, l
 	}
 }
 
-func (m *monitor) Close() error {
-	if m == nil {
-		return nil
-	}
-	return m.program.Close()
-}
+func (m *monitor) Close() error { return m.program.Close() }

@@ -192,7 +192,7 @@ func (t *trainer) train(ctx context.Context) (*Result, error) {
 		}
 		res.Metrics = metrics
 	}
-	if t.done == 0 { // nothing to train: the initial weights are the run's
+	if t.at.Step == 0 { // no epochs: the initial weights are the run's
 		if err := t.save(); err != nil {
 			return nil, err
 		}
