@@ -276,13 +276,13 @@ func (c *Config) Preprocess() augment.Preprocess {
 // Policy returns the random augmentation of the run.
 func (c *Config) Policy() augment.Policy { return augment.SimCLR(c.ImageSize) }
 
-func (c *Config) encoder() (models.ResNet, error) {
+func (c *Config) encoder() (models.Encoder, error) {
 	return models.NewResNet(c.Encoder, models.Stem(c.Stem), c.Width)
 }
 
 // Network returns the encoder and the projector, which has no widths for a method
 // without one.
-func (c *Config) Network() (models.ResNet, models.Projector, error) {
+func (c *Config) Network() (models.Encoder, models.Projector, error) {
 	e, err := c.encoder()
 	return e, models.NewProjector(c.Projector...), err
 }

@@ -23,7 +23,7 @@ func CrossEntropy(logits, labels *op.Node) *op.Node {
 
 // Supervised learns the labels of the images: an encoder and one linear layer.
 type Supervised struct {
-	Encoder models.ResNet
+	Encoder models.Encoder
 	Classes int
 	Freeze  bool // the encoder keeps its weights and its running statistics
 }

@@ -28,7 +28,7 @@ const (
 // visual representations"). Both views go through encoder and projector in one
 // pass, so that they share the statistics of their BatchNorms.
 type SimCLR struct {
-	Encoder     models.ResNet
+	Encoder     models.Encoder
 	Projector   models.Projector
 	Temperature float64
 	Contrast    Loss
