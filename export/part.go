@@ -126,6 +126,7 @@ func (p Part) Model(weights models.StateDict, opt ModelOptions) (*onnx.Model, er
 	if opt.Input == onnx.InputUint8 {
 		takeBytes(m.Graph, p.Preprocess)
 	}
+	m.Graph.Prune()
 	if err := onnx.Check(m); err != nil {
 		return nil, fmt.Errorf("export: %w", err)
 	}

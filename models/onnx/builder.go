@@ -19,6 +19,7 @@ type Builder struct {
 	used   map[string]bool // names of values and nodes
 	next   map[string]int  // counter of each prefix
 	shared map[string]string
+	from   *Model // what is extended; nil for a new model
 }
 
 // NewBuilder returns an empty Builder for that version of ONNX's operators.
@@ -178,6 +179,12 @@ func (b *Builder) Model(graphName string, info Info) (*Model, error) {
 	b.graph.Name = graphName
 	m := &Model{IRVersion: irVersion, ProducerName: "sslrt", ProducerVersion: info.Version,
 		Graph: b.graph, Opsets: b.opsets}
+	if b.from != nil {
+		m.IRVersion = max(irVersion, b.from.IRVersion)
+		m.Metadata = slices.Clone(b.from.Metadata)
+		m.Functions = b.from.Functions
+		m.Graph.Prune()
+	}
 	if err := info.WriteTo(m); err != nil {
 		return nil, err
 	}
