@@ -1,0 +1,114 @@
+package finetune
+
+import (
+	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/finetune/objective"
+	"github.com/sslrt/sslrt/finetune/optim"
+	"github.com/sslrt/sslrt/finetune/train"
+	"github.com/sslrt/sslrt/models"
+)
+
+// Preprocess returns the evaluation preprocessing that goes with the run.
+func (c *Config) Preprocess() augment.Preprocess {
+	p := augment.EvalPreprocess(c.ImageSize)
+	if c.Channels == 1 {
+		p = p.Gray()
+	}
+	copy(p.Mean[:], c.Mean)
+	copy(p.Std[:], c.Std)
+	return p
+}
+
+// Policy returns the random augmentation of the run.
+func (c *Config) Policy() augment.Policy { return augment.SimCLR(c.ImageSize) }
+
+func (c *Config) encoder() (models.Encoder, error) {
+	return models.NewResNet(c.Encoder, models.Stem(c.Stem), c.Width)
+}
+
+// Network returns the encoder and the projector, which has no widths for a method
+// without one.
+func (c *Config) Network() (models.Encoder, models.Projector, error) {
+	e, err := c.encoder()
+	return e, models.NewProjector(c.Projector...), err
+}
+
+// Objective returns what the run minimises.
+func (c *Config) Objective() (train.Objective, error) {
+	encoder, projector, err := c.Network()
+	if err != nil {
+		return nil, err
+	}
+	if c.Method == MethodSupervised {
+		return objective.Supervised{Encoder: encoder, Classes: len(c.Classes)}, nil
+	}
+	return objective.SimCLR{Encoder: encoder, Projector: projector,
+		Temperature: c.Temperature, Contrast: objective.Loss(c.Loss)}, nil
+}
+
+// Step builds the training step of the run, of which an epoch has a number.
+func (c *Config) Step(stepsPerEpoch int) (*train.Program, error) {
+	o, err := c.Objective()
+	if err != nil {
+		return nil, err
+	}
+	return train.Build(train.Config{
+		Objective: o,
+		Optimizer: c.optimizer(),
+		Rate:      c.schedule(stepsPerEpoch).Rate,
+		BatchSize: c.BatchSize,
+		Image:     []int{c.Channels, c.ImageSize, c.ImageSize},
+		GradNorm:  true,
+	})
+}
+
+// schedule returns the learning rate of each step.
+func (c *Config) schedule(stepsPerEpoch int) optim.Schedule {
+	w := optim.Warmup{Steps: int(c.WarmupEpochs * float64(stepsPerEpoch))}
+	switch c.Schedule {
+	case ScheduleConstant:
+		w.Then = optim.Constant(c.LR)
+	case ScheduleStep:
+		m := optim.Milestones{Base: c.LR, Gamma: c.Gamma}
+		for _, epoch := range c.Milestones {
+			// Epochs count from the run's start; the schedule sees no step of the warm-up.
+			m.Steps = append(m.Steps, epoch*stepsPerEpoch-w.Steps)
+		}
+		w.Then = m
+	default:
+		w.Then = optim.Cosine{Base: c.LR}
+	}
+	return w
+}
+
+// optimizers are the optimisers by name, with what they start from where nothing is
+// said: sgd the default recipe's, lars SimCLR's, the others PyTorch's.
+var optimizers = map[string]struct {
+	rate  func(batch int) float64
+	decay float64
+}{
+	"sgd":     {func(batch int) float64 { return 0.06 * float64(batch) / 128 }, 5e-4},
+	"lars":    {func(batch int) float64 { return optim.LinearScaling(0.3, batch) }, 1e-6},
+	"adam":    {func(int) float64 { return 1e-3 }, 0},
+	"adamw":   {func(int) float64 { return 1e-3 }, 1e-2},
+	"rmsprop": {func(int) float64 { return 1e-2 }, 0},
+}
+
+func (c *Config) optimizer() train.Optimizer {
+	decay := optim.Decay{Rate: c.WeightDecay, Exclude1D: c.ExcludeNorms}
+	var o train.Optimizer
+	switch c.Optimizer {
+	case "adam", "adamw":
+		o = optim.Adam{Decay: decay, Decoupled: c.Optimizer == "adamw"}
+	case "rmsprop":
+		o = optim.RMSprop{Momentum: c.Momentum, Decay: decay}
+	case "lars":
+		o = optim.LARS{Momentum: c.Momentum, Decay: c.WeightDecay, Exclude1D: true}
+	default:
+		o = optim.SGD{Momentum: c.Momentum, Nesterov: c.Nesterov, Decay: decay}
+	}
+	if c.ClipNorm > 0 {
+		o = optim.Clip{Norm: c.ClipNorm, Next: o}
+	}
+	return o
+}

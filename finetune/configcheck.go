@@ -1,0 +1,175 @@
+package finetune
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/finetune/objective"
+	"github.com/sslrt/sslrt/models"
+)
+
+// Resolve fills in what depends on the data and on other settings, and checks the
+// whole. The learning rate is 0.06 * batch size / 128 for sgd, 0.3 * batch size /
+// 256 for lars, 1e-3 for adam and adamw, 1e-2 for rmsprop; the weight decay 5e-4,
+// 1e-6, 0, 1e-2 (adamw) and 0.
+func (c *Config) Resolve(src augment.Source) error {
+	if src.Len() == 0 {
+		return errors.New("finetune: the data hold no image")
+	}
+	if c.ImageSize == 0 {
+		size, err := UsualSize(src)
+		if err != nil {
+			return err
+		}
+		c.ImageSize = size
+	}
+	if c.Stem == "auto" || c.Stem == "" {
+		c.Stem = string(models.StemFor(c.ImageSize))
+	}
+	usual, ok := optimizers[c.Optimizer]
+	if !ok {
+		return fmt.Errorf("finetune: unknown optimizer %q: choose %s", c.Optimizer, strings.Join(slices.Sorted(maps.Keys(optimizers)), ", "))
+	}
+	if c.LR == 0 {
+		c.LR = usual.rate(c.BatchSize)
+	}
+	if c.WeightDecay < 0 {
+		c.WeightDecay = usual.decay
+	}
+	if c.Channels != 1 && c.Channels != 3 {
+		return fmt.Errorf("finetune: channels is %d: choose 1 or 3", c.Channels)
+	}
+	pre := augment.EvalPreprocess(c.ImageSize)
+	if c.Channels == 1 {
+		pre = pre.Gray()
+	}
+	if c.Mean == nil {
+		c.Mean = slices.Clone(pre.Mean[:c.Channels])
+	}
+	if c.Std == nil {
+		c.Std = slices.Clone(pre.Std[:c.Channels])
+	}
+	encoder, err := c.encoder()
+	if err != nil {
+		return err
+	}
+	if c.Projector == nil && !c.NoProjector && c.Method == MethodSimCLR {
+		c.Projector = []int{encoder.Size(), 128}
+	}
+	if c.Method == MethodSupervised {
+		if c.Classes = src.Classes(); len(c.Classes) < 2 {
+			return fmt.Errorf("finetune: method %s needs images of two classes or more (class subfolders)", c.Method)
+		}
+	}
+	return c.validate(src.Len())
+}
+
+func (c *Config) validate(images int) error {
+	if err := c.checkVersion(); err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	switch c.Method {
+	case MethodSimCLR, MethodSupervised:
+	default:
+		return fmt.Errorf("finetune: unknown method %q: choose %s or %s", c.Method, MethodSimCLR, MethodSupervised)
+	}
+	if l := objective.Loss(c.Loss); l != objective.LossNTXent && l != objective.LossInfoNCE {
+		return fmt.Errorf("finetune: unknown loss %q: choose %s or %s", c.Loss, objective.LossNTXent, objective.LossInfoNCE)
+	}
+	for _, w := range c.Projector {
+		if w < 1 {
+			return fmt.Errorf("finetune: projector widths must be positive, got %v", c.Projector)
+		}
+	}
+	if c.NoProjector && len(c.Projector) > 0 {
+		return fmt.Errorf("finetune: no_projector contradicts the projector %v: set one of them", c.Projector)
+	}
+	if len(c.Mean) != 3 && len(c.Mean) != c.Channels || len(c.Std) != len(c.Mean) {
+		return fmt.Errorf("finetune: got %d mean and %d std for %d channels: want one of each per channel", len(c.Mean), len(c.Std), c.Channels)
+	}
+	if err := c.validateSchedule(); err != nil {
+		return err
+	}
+	if smallest := 2; c.BatchSize < smallest {
+		return fmt.Errorf("finetune: the batch size is %d, want %d or more", c.BatchSize, smallest)
+	}
+	if c.BatchSize > images {
+		return fmt.Errorf("finetune: the batch size %d is larger than the data: %d images; choose %d or less", c.BatchSize, images, images)
+	}
+	for _, s := range []struct {
+		name  string
+		value float64
+		ok    bool
+	}{
+		{"image size", float64(c.ImageSize), c.ImageSize >= 8 && c.ImageSize <= 1024},
+		{"epochs", float64(c.Epochs), c.Epochs >= 0},
+		{"temperature", c.Temperature, c.Temperature > 0},
+		{"learning rate", c.LR, c.LR > 0},
+		{"momentum", c.Momentum, c.Momentum >= 0 && c.Momentum < 1},
+		{"weight decay", c.WeightDecay, c.WeightDecay >= 0},
+		{"clip norm", c.ClipNorm, c.ClipNorm >= 0},
+		{"warmup epochs", c.WarmupEpochs, c.WarmupEpochs >= 0 && c.WarmupEpochs <= float64(c.Epochs)},
+		{"number of threads", float64(c.Threads), c.Threads >= 0},
+		{"number of workers", float64(c.Workers), c.Workers >= 0},
+		{"limit", float64(c.Limit), c.Limit >= 0},
+	} {
+		if !s.ok {
+			return fmt.Errorf("finetune: the %s %g is out of range", s.name, s.value)
+		}
+	}
+	if c.Nesterov && c.Momentum == 0 {
+		return errors.New("finetune: nesterov needs a momentum")
+	}
+	return c.Preprocess().Validate()
+}
+
+func (c *Config) validateSchedule() error {
+	switch c.Schedule {
+	case ScheduleCosine, ScheduleConstant:
+		if len(c.Milestones) > 0 {
+			return fmt.Errorf("finetune: milestones go with the schedule %s, it is %s", ScheduleStep, c.Schedule)
+		}
+		return nil
+	case ScheduleStep:
+	default:
+		return fmt.Errorf("finetune: unknown schedule %q: choose %s, %s or %s", c.Schedule, ScheduleCosine, ScheduleConstant, ScheduleStep)
+	}
+	last := 0
+	for _, m := range c.Milestones {
+		if m <= last {
+			return fmt.Errorf("finetune: milestones are %v: want epochs from 1 up, each later than the one before", c.Milestones)
+		}
+		last = m
+	}
+	if last == 0 {
+		return fmt.Errorf("finetune: the schedule %s needs milestones, such as milestones=60,80", ScheduleStep)
+	}
+	if !(c.Gamma > 0 && c.Gamma <= 1) {
+		return fmt.Errorf("finetune: gamma is %g, want more than 0 and at most 1", c.Gamma)
+	}
+	return nil
+}
+
+// UsualSize is the image size that suits a source: the shorter side of its first
+// readable image up to 64 pixels, else 128.
+func UsualSize(src augment.Source) (int, error) {
+	var first error
+	for i := range src.Len() {
+		m, err := src.Image(i)
+		if err != nil {
+			if first == nil {
+				first = err
+			}
+			continue
+		}
+		if side := min(m.W, m.H); side <= 64 {
+			return max(side, 8), nil
+		}
+		return 128, nil
+	}
+	return 0, fmt.Errorf("finetune: none of the %d images can be read; the first: %w", src.Len(), first)
+}
