@@ -150,12 +150,12 @@ func (m *Image) Grayscale() {
 	}
 }
 
-// Solarize inverts the samples that are at or above threshold, 0 to 255.
-func (m *Image) Solarize(threshold uint8) {
+// Solarize inverts the samples that are at or above threshold; 256 inverts none.
+func (m *Image) Solarize(threshold int) {
 	var table [256]uint8
 	for v := range table {
 		table[v] = uint8(v)
-		if uint8(v) >= threshold {
+		if v >= threshold {
 			table[v] = 255 - uint8(v)
 		}
 	}

@@ -145,6 +145,15 @@ type goldenParams struct {
 	Top, Left     int
 	Height, Width int
 	Factor        float64
+	Angle         float64
+	Expand        bool
+	Border        [4]int `json:"left_top_right_bottom"`
+	Mode          PadMode
+	Fill          uint8
+	I, J          int
+	V             RGB
+	Bits          int
+	Radius        float64
 	Threshold     int
 	KernelSize    int `json:"kernel_size"`
 	Sigma         float64
@@ -195,6 +204,31 @@ func applyGolden(t *testing.T, op, img string, m *Image, p goldenParams) *Image 
 		return Resize(m, p.Size[1], p.Size[0], filter)
 	case "hflip":
 		m.FlipHorizontal()
+	case "vflip":
+		m.FlipVertical()
+	case "rotate":
+		if p.Interpolation == "" {
+			filter = Nearest
+		}
+		return m.Rotate(Rotation{Angle: p.Angle, Interpolation: filter, Expand: p.Expand, Fill: RGB{p.Fill, p.Fill, p.Fill}})
+	case "pad":
+		return m.Pad(p.Border[0], p.Border[1], p.Border[2], p.Border[3], p.Mode, RGB{p.Fill, p.Fill, p.Fill})
+	case "erase":
+		m.Erase(p.J, p.I, p.J+p.W, p.I+p.H, p.V)
+	case "adjust_gamma":
+		m.AdjustGamma(p.Factor)
+	case "adjust_sharpness":
+		m.AdjustSharpness(p.Factor)
+	case "posterize":
+		m.Posterize(p.Bits)
+	case "invert":
+		m.Invert()
+	case "autocontrast":
+		m.Autocontrast()
+	case "equalize":
+		m.Equalize()
+	case "pil_gaussian_blur":
+		return m.PillowBlur(p.Radius)
 	case "center_crop":
 		return m.CenterCrop(p.Size[1], p.Size[0])
 	case "crop":
@@ -210,7 +244,7 @@ func applyGolden(t *testing.T, op, img string, m *Image, p goldenParams) *Image 
 	case "rgb_to_grayscale":
 		m.Grayscale()
 	case "solarize":
-		m.Solarize(uint8(p.Threshold))
+		m.Solarize(p.Threshold)
 	case "gaussian_blur":
 		return m.GaussianBlur(p.KernelSize, p.Sigma)
 	case "color_jitter_sequence":
@@ -258,6 +292,9 @@ func TestGoldenAugment(t *testing.T) {
 			images := openArrays(t, filepath.Join(dir, "images.npz"))
 			for _, out := range c.Outputs {
 				img, isPIL := strings.CutPrefix(out, "pil_")
+				if c.Op == "erase" { // torchvision erases tensors only
+					img, isPIL = strings.CutPrefix(out, "tensor_")
+				}
 				if !isPIL {
 					continue
 				}

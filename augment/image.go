@@ -34,10 +34,14 @@ func (m *Image) Clone() *Image {
 func (m *Image) Crop(x0, y0, x1, y1 int) *Image {
 	m.checkBox(x0, y0, x1, y1)
 	out := NewImage(x1-x0, y1-y0)
+	m.cropInto(out, x0, y0)
+	return out
+}
+
+func (m *Image) cropInto(out *Image, x0, y0 int) {
 	for y := range out.H {
 		copy(out.Pix[y*out.W*3:(y+1)*out.W*3], m.Pix[((y0+y)*m.W+x0)*3:])
 	}
-	return out
 }
 
 func (m *Image) checkBox(x0, y0, x1, y1 int) {
@@ -50,12 +54,20 @@ func (m *Image) checkBox(x0, y0, x1, y1 int) {
 // (W-w)/2 rounded half to even, and an image that is too small is padded with black first.
 func (m *Image) CenterCrop(w, h int) *Image {
 	out := NewImage(w, h)
+	m.centerCropInto(out)
+	return out
+}
+
+func (m *Image) centerCropInto(out *Image) {
+	w, h := out.W, out.H
 	sx, dx, nx := centerSpan(m.W, w)
 	sy, dy, ny := centerSpan(m.H, h)
+	if nx < w || ny < h {
+		clear(out.Pix)
+	}
 	for y := range ny {
 		copy(out.Pix[((dy+y)*w+dx)*3:((dy+y)*w+dx+nx)*3], m.Pix[((sy+y)*m.W+sx)*3:])
 	}
-	return out
 }
 
 // centerSpan gives, along one axis, where to read, where to write and how much. Padding puts the

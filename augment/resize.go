@@ -12,11 +12,12 @@ type Filter int
 const (
 	Bilinear Filter = iota // triangle, support 1
 	Bicubic                // Keys' cubic with a = -0.5, support 2
+	Nearest                // the pixel under the centre, no antialias
 )
 
-var filterNames = [...]string{Bilinear: "bilinear", Bicubic: "bicubic"}
+var filterNames = [...]string{Bilinear: "bilinear", Bicubic: "bicubic", Nearest: "nearest"}
 
-// String returns "bilinear" or "bicubic".
+// String returns "bilinear", "bicubic" or "nearest".
 func (f Filter) String() string {
 	if f < 0 || int(f) >= len(filterNames) {
 		return fmt.Sprintf("Filter(%d)", int(f))
@@ -31,7 +32,7 @@ func ParseFilter(s string) (Filter, error) {
 			return Filter(f), nil
 		}
 	}
-	return 0, fmt.Errorf("augment: interpolation %q: want bilinear or bicubic", s)
+	return 0, fmt.Errorf("augment: interpolation %q: want bilinear, bicubic or nearest", s)
 }
 
 func (f Filter) support() float64 {
@@ -66,12 +67,23 @@ func Resize(m *Image, w, h int, f Filter) *Image {
 // ResizeBox crops m to [x0,x1) x [y0,y1) and resizes that, as torchvision's resized_crop: pixels
 // outside the box have no influence. The box must lie inside m.
 func ResizeBox(m *Image, x0, y0, x1, y1, w, h int, f Filter) *Image {
-	m.checkBox(x0, y0, x1, y1)
-	bw, bh := x1-x0, y1-y0
-	if w == bw && h == bh {
-		return m.Crop(x0, y0, x1, y1)
-	}
 	out := NewImage(w, h)
+	m.resizeInto(out, x0, y0, x1, y1, f)
+	return out
+}
+
+// resizeInto is ResizeBox to the size of out.
+func (m *Image) resizeInto(out *Image, x0, y0, x1, y1 int, f Filter) {
+	m.checkBox(x0, y0, x1, y1)
+	w, h, bw, bh := out.W, out.H, x1-x0, y1-y0
+	if w == bw && h == bh {
+		m.cropInto(out, x0, y0)
+		return
+	}
+	if f == Nearest {
+		m.resizeNearest(out, x0, y0, bw, bh)
+		return
+	}
 	s := resizeScratch.Get().(*scratch)
 	defer resizeScratch.Put(s)
 
@@ -89,7 +101,21 @@ func ResizeBox(m *Image, x0, y0, x1, y1, w, h int, f Filter) *Image {
 		s.y.compute(bh, h, f)
 		s.y.vertical(out, src, stride, s)
 	}
-	return out
+}
+
+// resizeNearest adds positions up along each axis, as Pillow does.
+func (m *Image) resizeNearest(out *Image, x0, y0, bw, bh int) {
+	dx, dy := float64(bw)/float64(out.W), float64(bh)/float64(out.H)
+	y := dy * 0.5
+	for oy := range out.H {
+		row := m.Pix[(y0+int(y))*m.W*3:]
+		x := dx * 0.5
+		for ox := range out.W {
+			copy(out.Pix[(oy*out.W+ox)*3:(oy*out.W+ox)*3+3], row[(x0+int(x))*3:])
+			x += dx
+		}
+		y += dy
+	}
 }
 
 // scratch is what one resize needs beside its result; workers resize millions of small images.

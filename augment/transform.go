@@ -114,7 +114,7 @@ func (t RandomGrayscale) Apply(m *Image, r *rand.Rand) *Image {
 // RandomSolarize inverts samples at or above Threshold with probability P (BYOL's second view).
 type RandomSolarize struct {
 	P         float64
-	Threshold uint8
+	Threshold int
 }
 
 // Apply implements [Transform].

@@ -20,12 +20,37 @@ type augmentParams struct {
 	Top, Left, Height, Width int
 
 	Factor     float64
+	Angle      float64
+	Expand     bool
+	Center     []float64
+	Translate  [2]float64
+	Scale      float64
+	Shear      [2]float64
+	Fill       colour
+	Border     [4]int `json:"left_top_right_bottom"`
+	Mode       augment.PadMode
+	I, J, H, W int
+	V          []uint8
+	Bits       int
+	Radius     float64
 	Threshold  int
 	KernelSize int `json:"kernel_size"`
 	Sigma      float64
 	Mean, Std  [3]float32
 	Steps      []string
 	Sequence   []adjustment
+}
+
+// colour is one number for all channels, or three.
+type colour augment.RGB
+
+func (c *colour) UnmarshalJSON(data []byte) error {
+	var v uint8
+	if json.Unmarshal(data, &v) == nil {
+		*c = colour{v, v, v}
+		return nil
+	}
+	return json.Unmarshal(data, (*augment.RGB)(c))
 }
 
 // adjustment is a name and a factor, ["hue", 0.1].
@@ -48,6 +73,10 @@ func (a adjustment) apply(m *augment.Image) error {
 		m.AdjustSaturation(a.factor)
 	case "hue":
 		m.AdjustHue(a.factor)
+	case "gamma":
+		m.AdjustGamma(a.factor)
+	case "sharpness":
+		m.AdjustSharpness(a.factor)
 	default:
 		return uncovered("no adjustment %q", a.name)
 	}
@@ -62,32 +91,79 @@ var augmentKinds = map[string]func(m *augment.Image, name string, p augmentParam
 	"resize": func(m *augment.Image, name string, p augmentParams) (*augment.Image, error) {
 		return resizedCrop(m, [4]int{0, 0, m.H, m.W}, p.Size[1], p.Size[0], p.Interpolation)
 	},
-	"hflip": func(m *augment.Image, name string, p augmentParams) (*augment.Image, error) {
-		m.FlipHorizontal()
-		return m, nil
-	},
+	"hflip": change(func(m *augment.Image, p augmentParams) { m.FlipHorizontal() }),
+	"vflip": change(func(m *augment.Image, p augmentParams) { m.FlipVertical() }),
 	"center_crop": func(m *augment.Image, name string, p augmentParams) (*augment.Image, error) {
 		return m.CenterCrop(p.Size[1], p.Size[0]), nil
 	},
 	"crop": func(m *augment.Image, name string, p augmentParams) (*augment.Image, error) {
 		return m.Crop(p.Left, p.Top, p.Left+p.Width, p.Top+p.Height), nil
 	},
+	"rotate": func(m *augment.Image, name string, p augmentParams) (*augment.Image, error) {
+		f, err := sampling(p.Interpolation)
+		if err != nil {
+			return nil, err
+		}
+		return m.Rotate(augment.Rotation{Angle: p.Angle, Interpolation: f, Expand: p.Expand, Center: p.Center, Fill: augment.RGB(p.Fill)}), nil
+	},
+	"affine": func(m *augment.Image, name string, p augmentParams) (*augment.Image, error) {
+		f, err := sampling(p.Interpolation)
+		if err != nil {
+			return nil, err
+		}
+		return m.Affine(augment.Affine{Angle: p.Angle, Translate: p.Translate, Scale: p.Scale, Shear: p.Shear,
+			Interpolation: f, Center: p.Center, Fill: augment.RGB(p.Fill)}), nil
+	},
+	"pad": func(m *augment.Image, name string, p augmentParams) (*augment.Image, error) {
+		return m.Pad(p.Border[0], p.Border[1], p.Border[2], p.Border[3], p.Mode, augment.RGB(p.Fill)), nil
+	},
+	"erase": func(m *augment.Image, name string, p augmentParams) (*augment.Image, error) {
+		var fill augment.RGB
+		if copy(fill[:], p.V) == 1 {
+			fill = augment.RGB{p.V[0], p.V[0], p.V[0]}
+		}
+		m.Erase(p.J, p.I, p.J+p.W, p.I+p.H, fill)
+		return m, nil
+	},
 	"adjust_brightness": adjust("brightness"),
 	"adjust_contrast":   adjust("contrast"),
 	"adjust_saturation": adjust("saturation"),
 	"adjust_hue":        adjust("hue"),
-	"rgb_to_grayscale": func(m *augment.Image, name string, p augmentParams) (*augment.Image, error) {
-		m.Grayscale()
-		return m, nil
-	},
-	"solarize": func(m *augment.Image, name string, p augmentParams) (*augment.Image, error) {
-		m.Solarize(uint8(p.Threshold))
-		return m, nil
-	},
+	"adjust_gamma":      adjust("gamma"),
+	"adjust_sharpness":  adjust("sharpness"),
+	"rgb_to_grayscale":  change(func(m *augment.Image, p augmentParams) { m.Grayscale() }),
+	"solarize":          change(func(m *augment.Image, p augmentParams) { m.Solarize(p.Threshold) }),
+	"posterize":         change(func(m *augment.Image, p augmentParams) { m.Posterize(p.Bits) }),
+	"invert":            change(func(m *augment.Image, p augmentParams) { m.Invert() }),
+	"autocontrast":      change(func(m *augment.Image, p augmentParams) { m.Autocontrast() }),
+	"equalize":          change(func(m *augment.Image, p augmentParams) { m.Equalize() }),
 	"gaussian_blur": func(m *augment.Image, name string, p augmentParams) (*augment.Image, error) {
 		return m.GaussianBlur(p.KernelSize, p.Sigma), nil
 	},
+	"pil_gaussian_blur": func(m *augment.Image, name string, p augmentParams) (*augment.Image, error) {
+		return m.PillowBlur(p.Radius), nil
+	},
 	"color_jitter_sequence": adjustSequence,
+}
+
+// change wraps an operation that works in place.
+func change(f func(m *augment.Image, p augmentParams)) func(m *augment.Image, name string, p augmentParams) (*augment.Image, error) {
+	return func(m *augment.Image, name string, p augmentParams) (*augment.Image, error) {
+		f(m, p)
+		return m, nil
+	}
+}
+
+// sampling is the interpolation of a rotation, torchvision's default where a case says nothing.
+func sampling(interpolation string) (augment.Filter, error) {
+	if interpolation == "" {
+		return augment.Nearest, nil
+	}
+	f, err := augment.ParseFilter(interpolation)
+	if err != nil {
+		return 0, uncovered("no interpolation %q", interpolation)
+	}
+	return f, nil
 }
 
 func adjust(what string) func(m *augment.Image, name string, p augmentParams) (*augment.Image, error) {
@@ -177,6 +253,9 @@ func runAugment(c *Case, _ engine.Machine) error {
 	compared := 0
 	for _, out := range c.Outputs {
 		name, ok := strings.CutPrefix(out, "pil_") // Pillow's rules are ours
+		if !ok && c.Op == "erase" {                // torchvision erases tensors only
+			name, ok = strings.CutPrefix(out, "tensor_")
+		}
 		if !ok {
 			continue
 		}
