@@ -12,6 +12,9 @@ import (
 // opKinds builds the cases of group ops by kind.
 var opKinds = map[string]func(b *build) (outputs, error){
 	"conv2d":              buildConv2D,
+	"conv_transpose2d":    buildConvTranspose2D,
+	"upsample":            buildUpsample,
+	"avg_pool2d":          buildAvgPool2D,
 	"batch_norm_train":    buildBatchNormTrain,
 	"batch_norm_eval":     buildBatchNormEval,
 	"linear":              buildLinear,
@@ -195,42 +198,12 @@ func buildMatMul(b *build) (outputs, error) {
 	return outputs{"y": op.Reshape(op.MatMul(x, w), op.Dims(dims...))}, nil
 }
 
-func buildMaxPool2D(b *build) (outputs, error) {
-	var p struct {
-		Kernel, Stride, Padding pair
-		Dilation                *pair
-		Ceil                    bool `json:"ceil_mode"`
-	}
-	if err := b.params(&p); err != nil {
-		return nil, err
-	}
-	if p.Dilation != nil && *p.Dilation != (pair{1, 1}) {
-		return nil, uncovered("no dilation %v", *p.Dilation)
-	}
-	x, err := b.x("x")
-	pool := op.Pool{Kernel: p.Kernel, Stride: p.Stride, Pad: p.Padding.around(), Ceil: p.Ceil}
-	return outputs{"y": op.MaxPool2D(x, pool), "indices": op.MaxPool2DIndices(x, pool)}, err
-}
-
 func buildGlobalAvgPool(b *build) (outputs, error) {
 	x, err := b.x("x")
 	if err != nil {
 		return nil, err
 	}
 	return outputs{"y": op.Reshape(op.GlobalAveragePool(x), op.Dims(b.a.shape("y")...))}, nil
-}
-
-func buildAdaptiveAvgPool2D(b *build) (outputs, error) {
-	var p struct {
-		Size pair `json:"output_size"`
-	}
-	if err := b.params(&p); err != nil {
-		return nil, err
-	}
-	if p.Size != (pair{1, 1}) {
-		return nil, uncovered("output sizes other than 1x1")
-	}
-	return buildGlobalAvgPool(b)
 }
 
 func buildGlobalMaxPool(b *build) (outputs, error) {

@@ -30,19 +30,16 @@ func Conv2D(x, w, bias *Node, c Conv) *Node {
 	if len(x.Dims) != 4 || len(w.Dims) != 4 {
 		return x.graph.Fail("op: Conv2D: want x: [N, C, H, W] and w: [K, C/groups, h, w], got %v and %v", x, w)
 	}
+	return addChannels(Apply(conv{c.withDefaults()}, x, w), bias, "Conv2D")
+}
+
+func (c Conv) withDefaults() Conv {
 	for i := range 2 {
 		c.Stride[i] = max(c.Stride[i], 1)
 		c.Dilation[i] = max(c.Dilation[i], 1)
 	}
 	c.Groups = max(c.Groups, 1)
-	y := Apply(conv{c}, x, w)
-	if bias == nil {
-		return y
-	}
-	if len(bias.Dims) != 1 {
-		return x.graph.Fail("op: Conv2D: want bias: [K], got %v", bias)
-	}
-	return Add(y, Reshape(bias, Dims(1, bias.Dims[0], 1, 1)))
+	return c
 }
 
 func (c Conv) String() string {
@@ -119,8 +116,8 @@ func (o conv) ONNX(l *Lowering, n *Node, in []string) string {
 }
 
 // convInputGrad is the gradient of a convolution with respect to its input of
-// size h x w: inputs dy, w. It is linear in both, so that its own gradients are
-// convolutions again.
+// size h x w: inputs dy, w; by itself it is the transposed convolution. It is
+// linear in both, so that its own gradients are convolutions again.
 type convInputGrad struct {
 	Conv
 	h, w int
@@ -132,6 +129,15 @@ func (o convInputGrad) String() string {
 
 func (o convInputGrad) Infer(in []Type) (Type, error) {
 	dy, w := in[0], in[1]
+	if dy.Dims[1] != w.Dims[0] || w.Dims[0]%o.Groups != 0 {
+		return Type{}, fmt.Errorf("want x: [N, K, H, W] and w: [K, C/groups, h, w] with %d groups", o.Groups)
+	}
+	if slices.Min(o.Pad[:]) < 0 {
+		return Type{}, fmt.Errorf("negative padding: add zeros with Pad")
+	}
+	if o.h < 1 || o.w < 1 {
+		return Type{}, fmt.Errorf("the padding leaves nothing of the result: %dx%d", o.h, o.w)
+	}
 	return dy.like(dy.Batch, dy.Dims[0], w.Dims[1]*o.Groups, o.h, o.w), needFloat(in...)
 }
 

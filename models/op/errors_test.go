@@ -94,12 +94,36 @@ func TestWrongCalls(t *testing.T) {
 		{"Conv2D of a vector", func(g *op.Graph, x *op.Node) *op.Node { return op.Conv2D(op.Flatten(x), x, nil, op.Conv{}) }, "want x: [N, C, H, W]"},
 		{"Conv2D bias", func(g *op.Graph, x *op.Node) *op.Node {
 			return op.Conv2D(x, g.Input("w", op.Float32, op.Dims(4, 3, 3, 3)), x, op.Conv{})
-		}, "want bias: [K]"},
+		}, "want bias: [4]"},
 		{"MaxPool2D", func(g *op.Graph, x *op.Node) *op.Node { return op.MaxPool2D(x, op.Pool{}) }, "a kernel and strides of at least 1"},
 		{"MaxPool2D window", func(g *op.Graph, x *op.Node) *op.Node { return op.MaxPool2D(x, op.Pool{Kernel: [2]int{9, 1}}) }, "larger than the padded input"},
 		{"MaxPool2D padding", func(g *op.Graph, x *op.Node) *op.Node {
 			return op.MaxPool2D(x, op.Pool{Kernel: [2]int{2, 2}, Pad: [4]int{2, 0, 0, 0}})
 		}, "padding"},
+		{"MaxPool2D dilation", func(g *op.Graph, x *op.Node) *op.Node {
+			return op.MaxPool2D(op.Slice(x, 2, 0, 1), op.Pool{Kernel: [2]int{2, 1}, Dilation: [2]int{3, 1}, Stride: [2]int{1, 1}, Pad: [4]int{1, 0, 1, 0}})
+		}, "larger than the padded"},
+		{"MaxPool2D window in the padding", func(g *op.Graph, x *op.Node) *op.Node {
+			return op.MaxPool2D(op.Slice(x, 2, 0, 1), op.Pool{Kernel: [2]int{2, 1}, Dilation: [2]int{2, 1}, Stride: [2]int{1, 1}, Pad: [4]int{1, 0, 1, 0}})
+		}, "lies in the padding"},
+		{"AvgPool2D", func(g *op.Graph, x *op.Node) *op.Node {
+			return op.AvgPool2D(op.Flatten(x), op.Pool{Kernel: [2]int{2, 2}}, true)
+		}, "want x: [N, C, H, W]"},
+		{"AdaptiveAvgPool2D", func(g *op.Graph, x *op.Node) *op.Node { return op.AdaptiveAvgPool2D(x, 0, 3) }, "at least one bin"},
+		{"Resize", func(g *op.Graph, x *op.Node) *op.Node { return op.Resize(x, 4, 0, op.Resampling{}) }, "sizes of at least 1"},
+		{"Resize scale", func(g *op.Graph, x *op.Node) *op.Node {
+			return op.Resize(x, 4, 4, op.Resampling{Scale: [2]float64{-1, 0}})
+		}, "want more than 0"},
+		{"Upsample", func(g *op.Graph, x *op.Node) *op.Node { return op.Upsample(x, 0) }, "factor of at least 1"},
+		{"ConvTranspose2D channels", func(g *op.Graph, x *op.Node) *op.Node {
+			return op.ConvTranspose2D(x, g.Input("w", op.Float32, op.Dims(4, 5, 3, 3)), nil, op.Conv{}, [2]int{})
+		}, "C/groups"},
+		{"ConvTranspose2D padding", func(g *op.Graph, x *op.Node) *op.Node {
+			return op.ConvTranspose2D(x, g.Input("w", op.Float32, op.Dims(3, 5, 3, 3)), nil, op.Conv{Pad: [4]int{9, 0, 9, 0}}, [2]int{})
+		}, "leaves nothing"},
+		{"ConvTranspose2D output padding", func(g *op.Graph, x *op.Node) *op.Node {
+			return op.ConvTranspose2D(x, g.Input("w", op.Float32, op.Dims(3, 5, 3, 3)), nil, op.Conv{}, [2]int{-1, 0})
+		}, "want 0 or more"},
 		{"GlobalAveragePool", func(g *op.Graph, x *op.Node) *op.Node { return op.GlobalAveragePool(op.Flatten(x)) }, "axis 2 is outside"},
 		{"BatchNorm", func(g *op.Graph, x *op.Node) *op.Node {
 			v := g.Input("v", op.Float32, op.Dims(4))

@@ -9,12 +9,14 @@ import (
 	"github.com/sslrt/sslrt/models/onnx"
 )
 
-// Pool says which windows a pooling takes. A stride of 0 is the kernel's size. Padding counts as -infinity for the
-// maximum. With Ceil, windows that stick out at the bottom and right count too,
-// as long as they start inside the input or its left or upper padding.
+// Pool says which windows a pooling takes. A stride of 0 is the kernel's size, a
+// dilation of 0 is 1. Padding counts as -infinity for the maximum. With Ceil,
+// windows that stick out at the bottom and right count too, as long as they start
+// inside the input or its left or upper padding.
 type Pool struct {
 	Kernel, Stride [2]int
 	Pad            [4]int // top, left, bottom, right
+	Dilation       [2]int
 	Ceil           bool
 }
 
@@ -37,19 +39,25 @@ func (p Pool) withDefaults() Pool {
 		if p.Stride[i] == 0 {
 			p.Stride[i] = p.Kernel[i]
 		}
+		if p.Dilation[i] == 0 {
+			p.Dilation[i] = 1
+		}
 	}
 	return p
 }
+
+// extent returns how many rows (i: 0) or columns (i: 1) a window spans.
+func (p Pool) extent(i int) int { return p.Dilation[i]*(p.Kernel[i]-1) + 1 }
 
 // GlobalAveragePool averages x: [N, C, H, W] over H and W: [N, C].
 func GlobalAveragePool(x *Node) *Node { return Mean(x, false, 2, 3) }
 
 func (p Pool) String() string {
-	return fmt.Sprintf("kernel=%v stride=%v pad=%v ceil=%t", p.Kernel, p.Stride, p.Pad, p.Ceil)
+	return fmt.Sprintf("kernel=%v stride=%v pad=%v dilation=%v ceil=%t", p.Kernel, p.Stride, p.Pad, p.Dilation, p.Ceil)
 }
 
 func (p Pool) outSize(i, in int) int {
-	span := in + p.Pad[i] + p.Pad[i+2] - p.Kernel[i]
+	span := in + p.Pad[i] + p.Pad[i+2] - p.extent(i)
 	if span < 0 {
 		return 0
 	}
@@ -61,7 +69,7 @@ func (p Pool) outSize(i, in int) int {
 }
 
 func (p Pool) infer(x Type) (Type, error) {
-	if len(x.Dims) != 4 || p.Kernel[0] < 1 || p.Kernel[1] < 1 || p.Stride[0] < 1 || p.Stride[1] < 1 {
+	if len(x.Dims) != 4 || min(p.Kernel[0], p.Kernel[1], p.Stride[0], p.Stride[1], p.Dilation[0], p.Dilation[1]) < 1 {
 		return Type{}, fmt.Errorf("want x: [N, C, H, W], a kernel and strides of at least 1")
 	}
 	for i, pad := range p.Pad {
@@ -73,7 +81,27 @@ func (p Pool) infer(x Type) (Type, error) {
 	if h < 1 || w < 1 {
 		return Type{}, fmt.Errorf("the %dx%d window is larger than the padded input", p.Kernel[0], p.Kernel[1])
 	}
+	for i, out := range []int{h, w} {
+		for j := range out {
+			if lo, hi := p.inside(i, j, x.Dims[2+i]); lo >= hi {
+				return Type{}, fmt.Errorf("window %d of axis %d lies in the padding", j, 2+i)
+			}
+		}
+	}
 	return x.like(x.Batch, x.Dims[0], x.Dims[1], h, w), needFloat(x)
+}
+
+// inside returns which elements lo..hi-1 of window number j, down (i: 0) or to
+// the right (i: 1), lie in an input of size in.
+func (p Pool) inside(i, j, in int) (lo, hi int) {
+	start, d := j*p.Stride[i]-p.Pad[i], p.Dilation[i]
+	if start < 0 {
+		lo = (-start + d - 1) / d
+	}
+	if start < in {
+		hi = min((in-1-start)/d+1, p.Kernel[i])
+	}
+	return lo, hi
 }
 
 func (p Pool) attrs() []*onnx.Attr {
@@ -81,12 +109,16 @@ func (p Pool) attrs() []*onnx.Attr {
 	if p.Ceil {
 		ceil = 1
 	}
-	return []*onnx.Attr{
+	attrs := []*onnx.Attr{
 		onnx.IntAttr("ceil_mode", ceil),
 		onnx.IntsAttr("kernel_shape", int64s(p.Kernel[:])...),
 		onnx.IntsAttr("pads", int64s(p.Pad[:])...),
 		onnx.IntsAttr("strides", int64s(p.Stride[:])...),
 	}
+	if p.Dilation != [2]int{1, 1} {
+		attrs = append(attrs, onnx.IntsAttr("dilations", int64s(p.Dilation[:])...))
+	}
+	return attrs
 }
 
 // maxIndices finds the positions, from which maxPool takes the values. In ONNX
@@ -111,7 +143,7 @@ func (o maxIndices) Run(in []*tensor.Dense) (*tensor.Dense, error) {
 			from, to := x[plane*h*w:(plane+1)*h*w], y[plane*ho*wo:(plane+1)*ho*wo]
 			for i := range ho {
 				for j := range wo {
-					to[i*wo+j] = o.first(from, h, w, i*o.Stride[0]-o.Pad[0], j*o.Stride[1]-o.Pad[1])
+					to[i*wo+j] = o.first(from, h, w, i, j)
 				}
 			}
 		}
@@ -119,13 +151,17 @@ func (o maxIndices) Run(in []*tensor.Dense) (*tensor.Dense, error) {
 	return tensorOf(y, []int{s[0], s[1], ho, wo}), nil
 }
 
-// first returns the position of the first maximum in the window at (top, left).
-func (p Pool) first(x []float32, h, w, top, left int) int64 {
+// first returns the position of the first maximum in window i, j.
+func (p Pool) first(x []float32, h, w, i, j int) int64 {
+	top, left := i*p.Stride[0]-p.Pad[0], j*p.Stride[1]-p.Pad[1]
+	ulo, uhi := p.inside(0, i, h)
+	vlo, vhi := p.inside(1, j, w)
 	best, at := float32(math.Inf(-1)), -1
-	for i := max(top, 0); i < min(top+p.Kernel[0], h); i++ {
-		for j := max(left, 0); j < min(left+p.Kernel[1], w); j++ {
-			if v := x[i*w+j]; at < 0 || v > best || v != v && best == best {
-				best, at = v, i*w+j
+	for u := ulo; u < uhi; u++ {
+		for v := vlo; v < vhi; v++ {
+			k := (top+u*p.Dilation[0])*w + left + v*p.Dilation[1]
+			if v := x[k]; at < 0 || v > best || v != v && best == best {
+				best, at = v, k
 			}
 		}
 	}

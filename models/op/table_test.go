@@ -96,6 +96,20 @@ func pool(p op.Pool) func(x []*op.Node) *op.Node {
 	return one(func(x *op.Node) *op.Node { return op.MaxPool2D(x, p) })
 }
 
+func average(p op.Pool, countPad bool) func(x []*op.Node) *op.Node {
+	return one(func(x *op.Node) *op.Node { return op.AvgPool2D(x, p, countPad) })
+}
+
+func resized(h, w int, r op.Resampling) func(x []*op.Node) *op.Node {
+	return one(func(x *op.Node) *op.Node { return op.Resize(x, h, w, r) })
+}
+
+func transposed(c op.Conv, outPad [2]int) func(x []*op.Node) *op.Node {
+	return func(x []*op.Node) *op.Node {
+		return op.ConvTranspose2D(x[0], x[1], append(x, nil)[2], c, outPad)
+	}
+}
+
 var table = []tableCase{
 	{name: "Neg", inputs: []input{batched(5)}, build: one(op.Neg)},
 	{name: "Exp", inputs: []input{batched(5)}, build: one(op.Exp)},
@@ -188,6 +202,36 @@ var table = []tableCase{
 		build: gradientOf(1, convolution(op.Conv{Groups: 2, Pad: [4]int{1, 1, 1, 1}}))},
 	{name: "gradient of Linear", inputs: []input{batched(4), plain(3, 4)}, training: true,
 		build: gradientOf(1, two(func(x, w *op.Node) *op.Node { return op.Sigmoid(op.Linear(x, w, nil)) }))},
+
+	{name: "MaxPool2D dilated", inputs: []input{batched(2, 7, 6)}, build: pool(op.Pool{Kernel: [2]int{2, 3}, Stride: [2]int{2, 1}, Dilation: [2]int{3, 2}, Pad: [4]int{1, 2, 0, 1}})},
+
+	{name: "AvgPool2D", inputs: []input{batched(2, 6, 4)}, build: average(op.Pool{Kernel: [2]int{2, 2}}, true)},
+	{name: "AvgPool2D padded", inputs: []input{batched(2, 6, 5)}, build: average(op.Pool{Kernel: [2]int{3, 3}, Stride: [2]int{2, 1}, Pad: [4]int{1, 0, 2, 1}}, true)},
+	{name: "AvgPool2D without padding", inputs: []input{batched(2, 6, 5)}, build: average(op.Pool{Kernel: [2]int{3, 3}, Stride: [2]int{2, 2}, Pad: [4]int{1, 1, 1, 1}}, false)},
+	{name: "AvgPool2D ceil", inputs: []input{batched(1, 6, 5)}, build: average(op.Pool{Kernel: [2]int{3, 2}, Stride: [2]int{2, 2}, Ceil: true}, true)},
+	{name: "AvgPool2D ceil and padded", inputs: []input{batched(1, 6, 6)}, build: average(op.Pool{Kernel: [2]int{3, 3}, Stride: [2]int{2, 2}, Pad: [4]int{0, 1, 0, 1}, Ceil: true}, true)},
+	{name: "AdaptiveAvgPool2D", inputs: []input{batched(2, 6, 4)}, build: one(func(x *op.Node) *op.Node { return op.AdaptiveAvgPool2D(x, 2, 4) })},
+	{name: "AdaptiveAvgPool2D uneven", inputs: []input{batched(2, 7, 3)}, build: one(func(x *op.Node) *op.Node { return op.AdaptiveAvgPool2D(x, 3, 5) })},
+
+	{name: "Upsample", inputs: []input{batched(2, 2, 3)}, build: one(func(x *op.Node) *op.Node { return op.Upsample(x, 2) })},
+	{name: "Resize nearest", inputs: []input{batched(2, 3, 4)}, build: resized(5, 7, op.Resampling{})},
+	{name: "Resize nearest down", inputs: []input{batched(2, 6, 7)}, build: resized(4, 3, op.Resampling{Coordinates: op.HalfPixel, Rounding: op.RoundPreferDown})},
+	{name: "Resize nearest rounded up", inputs: []input{batched(2, 4, 3)}, build: resized(6, 5, op.Resampling{Coordinates: op.AlignCorners, Rounding: op.RoundUp})},
+	{name: "Resize nearest to the larger", inputs: []input{batched(2, 4, 3)}, build: resized(2, 6, op.Resampling{Coordinates: op.HalfPixel, Rounding: op.RoundPreferUp})},
+	{name: "Resize bilinear", inputs: []input{batched(2, 3, 4)}, build: resized(5, 8, op.Resampling{Interpolation: op.Bilinear})},
+	{name: "Resize bilinear aligned", inputs: []input{batched(2, 3, 4)}, build: resized(5, 8, op.Resampling{Interpolation: op.Bilinear, Coordinates: op.AlignCorners})},
+	{name: "Resize bilinear down", inputs: []input{batched(1, 8, 7)}, build: resized(3, 4, op.Resampling{Interpolation: op.Bilinear, Coordinates: op.PyTorchHalfPixel})},
+	{name: "Resize bilinear by a scale", inputs: []input{batched(1, 4, 4)}, build: resized(2, 2, op.Resampling{Interpolation: op.Bilinear, Scale: [2]float64{0.6, 0.625}})},
+	{name: "Resize bicubic", inputs: []input{batched(1, 4, 5)}, build: resized(7, 10, op.Resampling{Interpolation: op.Bicubic})},
+	{name: "Resize bicubic aligned", inputs: []input{batched(1, 4, 5)}, build: resized(6, 3, op.Resampling{Interpolation: op.Bicubic, Coordinates: op.AlignCorners, CubicA: -0.5})},
+
+	{name: "ConvTranspose2D", inputs: []input{batched(3, 4, 3), plain(3, 2, 3, 3), plain(2)}, build: transposed(op.Conv{Stride: [2]int{2, 2}, Pad: [4]int{1, 1, 1, 1}}, [2]int{1, 1})},
+	{name: "ConvTranspose2D stride 1", inputs: []input{batched(2, 4, 3), plain(2, 3, 3, 3)}, build: transposed(op.Conv{Pad: [4]int{1, 1, 1, 1}}, [2]int{})},
+	{name: "ConvTranspose2D uneven", inputs: []input{batched(2, 3, 4), plain(2, 3, 3, 2)},
+		build: transposed(op.Conv{Stride: [2]int{3, 2}, Pad: [4]int{1, 0, 0, 1}, Dilation: [2]int{2, 1}}, [2]int{0, 1})},
+	{name: "ConvTranspose2D grouped", inputs: []input{batched(4, 3, 3), plain(4, 2, 2, 2), plain(4)}, build: transposed(op.Conv{Stride: [2]int{2, 2}, Groups: 2}, [2]int{})},
+	{name: "ConvTranspose2D output padding of a stride", inputs: []input{batched(2, 3, 3), plain(2, 2, 2, 2)},
+		build: transposed(op.Conv{Dilation: [2]int{2, 3}, Pad: [4]int{1, 0, 1, 0}}, [2]int{1, 2})},
 
 	{name: "BatchNormTrain", inputs: []input{batched(3, 2, 4), plain(3), plain(3)}, training: true,
 		build: func(x []*op.Node) *op.Node { y, _, _ := op.BatchNormTrain(x[0], x[1], x[2], 1e-2); return y }},
