@@ -87,7 +87,7 @@ func Lower(outputs []Output, opt Options) (*onnx.Model, error) {
 	for _, n := range order {
 		switch n.Kind {
 		case op.Const:
-			l.Define(n, b.Const(onnx.FloatTensor("", dims(n), n.Value().Float32s())))
+			l.Define(n, b.Const(tensorOf("", n, n.Value())))
 		case op.Computed:
 			l.Lower(n)
 		}
@@ -152,13 +152,23 @@ func initializer(n *op.Node, v *tensor.Dense) (*onnx.Tensor, error) {
 	if !slices.Equal([]int(v.Shape()), n.Dims) {
 		return nil, fmt.Errorf("export: parameter %q: got a value of shape %v, want %v", n.Name, v.Shape(), n.Shape)
 	}
-	switch {
-	case n.DType == op.Float32 && v.Dtype() == tensor.Float32:
-		return onnx.FloatTensor(n.Name, dims(n), v.Float32s()), nil
-	case n.DType == op.Int64 && v.Dtype() == tensor.Int64:
-		return onnx.Int64Tensor(n.Name, dims(n), v.Int64s()), nil
+	if v.Dtype() != n.DType.Tensor() {
+		return nil, fmt.Errorf("export: parameter %q: got a value of type %v, want %v", n.Name, v.Dtype(), n.DType)
 	}
-	return nil, fmt.Errorf("export: parameter %q: got a value of type %v, want %v", n.Name, v.Dtype(), n.DType)
+	return tensorOf(n.Name, n, v), nil
+}
+
+// tensorOf returns a value of n as it stands in a file.
+func tensorOf(name string, n *op.Node, v *tensor.Dense) *onnx.Tensor {
+	switch n.DType {
+	case op.Int64:
+		return onnx.Int64Tensor(name, dims(n), v.Int64s())
+	case op.Int32:
+		return onnx.Int32Tensor(name, dims(n), v.Int32s())
+	case op.Bool:
+		return onnx.BoolTensor(name, dims(n), v.Bools())
+	}
+	return onnx.FloatTensor(name, dims(n), v.Float32s())
 }
 
 // renameOutputs gives the node that computes an output the output's name and

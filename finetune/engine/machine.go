@@ -11,7 +11,7 @@ import (
 	"github.com/sslrt/sslrt/models/op"
 )
 
-// Tensors are values by name. Their element types are float32 and int64.
+// Tensors are values by name. Their element types are those of package op.
 type Tensors map[string]*tensor.Dense
 
 // Function is what a machine compiles.
@@ -131,11 +131,7 @@ func value(what string, n *op.Node, from Tensors) (*tensor.Dense, error) {
 	if v == nil {
 		return nil, fmt.Errorf("engine: %s %q: no value given, want %v", what, n.Name, n.Type)
 	}
-	want := tensor.Float32
-	if n.DType == op.Int64 {
-		want = tensor.Int64
-	}
-	if v.Dtype() != want || !slices.Equal([]int(v.Shape()), n.Dims) {
+	if v.Dtype() != n.DType.Tensor() || !slices.Equal([]int(v.Shape()), n.Dims) {
 		return nil, fmt.Errorf("engine: %s %q: got %v%v, want %v", what, n.Name, v.Dtype(), v.Shape(), n.Type)
 	}
 	return v, nil
@@ -144,6 +140,6 @@ func value(what string, n *op.Node, from Tensors) (*tensor.Dense, error) {
 func clone(v *tensor.Dense) *tensor.Dense { return v.Clone().(*tensor.Dense) }
 
 // NewTensor returns a tensor over data. It panics when the sizes do not fit.
-func NewTensor[T float32 | int64](data []T, sizes ...int) *tensor.Dense {
+func NewTensor[T float32 | int64 | int32 | bool](data []T, sizes ...int) *tensor.Dense {
 	return tensor.New(tensor.WithShape(sizes...), tensor.WithBacking(data))
 }

@@ -112,11 +112,8 @@ func (m ORT) DefaultPasses() []ortpass.Pass {
 }
 
 func portInfo(name string, n *op.Node) ort.Info {
-	t := ort.Float32
-	if n.DType == op.Int64 {
-		t = ort.Int64
-	}
-	return ort.Info{Name: name, Shape: n.Dims, Type: t}
+	types := map[op.DType]ort.Type{op.Float32: ort.Float32, op.Int64: ort.Int64, op.Int32: ort.Int32, op.Bool: ort.Bool}
+	return ort.Info{Name: name, Shape: n.Dims, Type: types[n.DType]}
 }
 
 type ortProgram struct {
@@ -135,21 +132,25 @@ type buffer struct {
 }
 
 func newBuffer(n *op.Node) buffer {
-	if n.DType == op.Int64 {
-		return wrap(n.Dims, make([]int64, n.Size()))
-	}
-	return wrap(n.Dims, make([]float32, n.Size()))
+	d := tensor.New(tensor.WithShape(n.Dims...), tensor.Of(n.DType.Tensor()))
+	return buffer{d, boundAs(n, d)}
 }
 
-func wrap[T float32 | int64](sizes []int, data []T) buffer {
-	return buffer{
-		dense: tensor.New(tensor.WithShape(sizes...), tensor.WithBacking(data)),
-		ort:   bound(sizes, data),
+// boundAs binds a tensor of the type of n.
+func boundAs(n *op.Node, v *tensor.Dense) *ort.Tensor {
+	switch n.DType {
+	case op.Int64:
+		return bound(n.Dims, v.Int64s())
+	case op.Int32:
+		return bound(n.Dims, v.Int32s())
+	case op.Bool:
+		return bound(n.Dims, v.Bools())
 	}
+	return bound(n.Dims, v.Float32s())
 }
 
 // bound binds data whose size is known to fit.
-func bound[T float32 | int64](sizes []int, data []T) *ort.Tensor {
+func bound[T float32 | int64 | int32 | bool](sizes []int, data []T) *ort.Tensor {
 	t, err := ort.NewTensor(sizes, data)
 	if err != nil {
 		panic(err)
@@ -197,11 +198,7 @@ func (p *ortProgram) Run(ctx context.Context, in Tensors) (Tensors, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n.DType == op.Int64 {
-			ins[i] = bound(n.Dims, v.Int64s())
-		} else {
-			ins[i] = bound(n.Dims, v.Float32s())
-		}
+		ins[i] = boundAs(n, v)
 	}
 	var outs []*ort.Tensor
 	result := Tensors{}

@@ -80,6 +80,15 @@ func Int64Tensor(name string, dims []int64, data []int64) *Tensor {
 	return rawTensor(name, Int64, dims, raw, len(data))
 }
 
+// Int32Tensor returns an int32 tensor that holds a copy of data.
+func Int32Tensor(name string, dims []int64, data []int32) *Tensor {
+	raw := make([]byte, 0, 4*len(data))
+	for _, x := range data {
+		raw = binary.LittleEndian.AppendUint32(raw, uint32(x))
+	}
+	return rawTensor(name, Int32, dims, raw, len(data))
+}
+
 // Uint8Tensor returns a uint8 tensor that holds a copy of data.
 func Uint8Tensor(name string, dims []int64, data []uint8) *Tensor {
 	return rawTensor(name, Uint8, dims, append([]byte{}, data...), len(data))

@@ -148,9 +148,9 @@ func (g *Graph) claim(h uint32) bool {
 
 func gorgoniaType(t Type) hm.Type {
 	if len(t.Dims) == 0 {
-		return t.DType.tensor()
+		return t.DType.Tensor()
 	}
-	return gorgonia.TensorType{Dims: len(t.Dims), Of: t.DType.tensor()}
+	return gorgonia.TensorType{Dims: len(t.Dims), Of: t.DType.Tensor()}
 }
 
 func gorgoniaShape(t Type) tensor.Shape { return tensor.Shape(t.Dims) }

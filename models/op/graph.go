@@ -122,6 +122,15 @@ func (g *Graph) Const(data []float32, sizes ...int) *Node {
 	return g.leaf(Const, "", Type{Float32, s}, tensorOf(data, sizes))
 }
 
+// ConstOf adds a tensor that never changes, of any element type. It is not copied.
+func (g *Graph) ConstOf(t *tensor.Dense) *Node {
+	d, ok := DTypeOf(t)
+	if !ok {
+		return g.Fail("op: a constant of type %v", t.Dtype())
+	}
+	return g.leaf(Const, "", Type{d, Dims(t.Shape().Clone()...)}, t)
+}
+
 // Scalar adds a constant without axes.
 func (g *Graph) Scalar(v float64) *Node { return g.Const([]float32{float32(v)}) }
 

@@ -42,10 +42,10 @@ func (o reshape) Infer(in []Type) (Type, error) {
 }
 
 func (o reshape) Run(in []*tensor.Dense) (*tensor.Dense, error) {
-	if in[0].Dtype() == tensor.Int64 {
-		return tensorOf(slices.Clone(i64(in[0])), o.to.Dims), nil
-	}
-	return tensorOf(slices.Clone(f32(in[0])), o.to.Dims), nil
+	out := blankLike(in[0], o.to.Dims)
+	n := o.to.Size()
+	move(out, in[0], 1, n, func(int) run { return run{0, 0, n, 1} })
+	return out, nil
 }
 
 func (o reshape) Grad(in []*Node, y, dy *Node) []*Node { return []*Node{Reshape(dy, in[0].Shape)} }
@@ -78,7 +78,7 @@ func (o transpose) Infer(in []Type) (Type, error) {
 			out.Batch = i
 		}
 	}
-	return out, needFloat(in...)
+	return out, nil
 }
 
 func (o transpose) Run(in []*tensor.Dense) (*tensor.Dense, error) {
@@ -91,17 +91,11 @@ func (o transpose) Run(in []*tensor.Dense) (*tensor.Dense, error) {
 			from[i] = 0
 		}
 	}
-	out, y := zeros(to...)
-	x := f32(in[0])
+	out := blankLike(in[0], to)
 	last := len(to) - 1
 	inner, step := to[last], from[last]
-	parallel(len(y)/inner, inner, func(lo, hi int) {
-		for row := lo; row < hi; row++ {
-			at := offset(row, to[:last], from)
-			for i := range inner {
-				y[row*inner+i] = x[at+i*step]
-			}
-		}
+	move(out, in[0], sizes.TotalSize()/inner, inner, func(i int) run {
+		return run{i * inner, offset(i, to[:last], from), inner, step}
 	})
 	return out, nil
 }
@@ -150,7 +144,7 @@ func (o concat) Infer(in []Type) (Type, error) {
 			out.Batch = t.Batch
 		}
 	}
-	return out, needFloat(in...)
+	return out, nil
 }
 
 func (o concat) Run(in []*tensor.Dense) (*tensor.Dense, error) {
@@ -159,14 +153,12 @@ func (o concat) Run(in []*tensor.Dense) (*tensor.Dense, error) {
 	for _, t := range in {
 		sizes[o.axis] += t.Shape()[o.axis]
 	}
-	out, y := zeros(sizes...)
+	out := blankLike(in[0], sizes)
 	outer, inner := split(sizes, o.axis)
 	at := 0
 	for _, t := range in {
-		x, n := f32(t), t.Shape()[o.axis]*inner
-		for i := range outer {
-			copy(y[i*sizes[o.axis]*inner+at:], x[i*n:(i+1)*n])
-		}
+		n := t.Shape()[o.axis] * inner
+		move(out, t, outer, n, func(i int) run { return run{i*sizes[o.axis]*inner + at, i * n, n, 1} })
 		at += n
 	}
 	return out, nil
@@ -209,7 +201,7 @@ func (o slice) Infer(in []Type) (Type, error) {
 	}
 	out := Type{x.DType, Shape{slices.Clone(x.Dims), x.Batch}}
 	out.Dims[o.axis] = o.to - o.from
-	return out, needFloat(in...)
+	return out, nil
 }
 
 func (o slice) Run(in []*tensor.Dense) (*tensor.Dense, error) {
@@ -217,11 +209,9 @@ func (o slice) Run(in []*tensor.Dense) (*tensor.Dense, error) {
 	size := sizes[o.axis]
 	outer, inner := split(sizes, o.axis)
 	sizes[o.axis] = o.to - o.from
-	out, y := zeros(sizes...)
-	x, n := f32(in[0]), (o.to-o.from)*inner
-	for i := range outer {
-		copy(y[i*n:(i+1)*n], x[(i*size+o.from)*inner:])
-	}
+	out := blankLike(in[0], sizes)
+	n := (o.to - o.from) * inner
+	move(out, in[0], outer, n, func(i int) run { return run{i * n, (i*size + o.from) * inner, n, 1} })
 	return out, nil
 }
 
@@ -252,7 +242,7 @@ func (o pad) Infer(in []Type) (Type, error) {
 	}
 	out := Type{x.DType, Shape{slices.Clone(x.Dims), x.Batch}}
 	out.Dims[o.axis] += o.before + o.after
-	return out, needFloat(in...)
+	return out, nil
 }
 
 func (o pad) Run(in []*tensor.Dense) (*tensor.Dense, error) {
@@ -260,11 +250,8 @@ func (o pad) Run(in []*tensor.Dense) (*tensor.Dense, error) {
 	outer, inner := split(sizes, o.axis)
 	n := sizes[o.axis] * inner
 	sizes[o.axis] += o.before + o.after
-	out, y := zeros(sizes...)
-	x := f32(in[0])
-	for i := range outer {
-		copy(y[(i*sizes[o.axis]+o.before)*inner:], x[i*n:(i+1)*n])
-	}
+	out := blankLike(in[0], sizes)
+	move(out, in[0], outer, n, func(i int) run { return run{(i*sizes[o.axis] + o.before) * inner, i * n, n, 1} })
 	return out, nil
 }
 

@@ -182,23 +182,22 @@ func (expand) Infer(in []Type) (Type, error) {
 
 func (expand) Run(in []*tensor.Dense) (*tensor.Dense, error) {
 	sizes := in[1].Shape()
-	out, y := zeros(sizes...)
-	x, strides := f32(in[0]), broadcastStrides(in[0].Shape(), sizes)
+	return expanded(in[0], sizes), nil
+}
+
+// expanded repeats x to these sizes.
+func expanded(x *tensor.Dense, sizes []int) *tensor.Dense {
+	out, strides := blankLike(x, sizes), broadcastStrides(x.Shape(), sizes)
 	if len(sizes) == 0 {
-		y[0] = x[0]
-		return out, nil
+		move(out, x, 1, 1, func(int) run { return run{0, 0, 1, 1} })
+		return out
 	}
 	last := len(sizes) - 1
 	inner := sizes[last]
-	parallel(len(y)/inner, inner, func(lo, hi int) {
-		for row := lo; row < hi; row++ {
-			at := offset(row, sizes[:last], strides)
-			for i := range y[row*inner : (row+1)*inner] {
-				y[row*inner+i] = x[at+i*strides[last]]
-			}
-		}
+	move(out, x, Dims(sizes[:last]...).Size(), inner, func(i int) run {
+		return run{i * inner, offset(i, sizes[:last], strides), inner, strides[last]}
 	})
-	return out, nil
+	return out
 }
 
 func (expand) Grad(in []*Node, y, dy *Node) []*Node { return []*Node{sumLike(dy, in[0]), nil} }

@@ -14,32 +14,43 @@ import (
 // DType is the element type of a node.
 type DType int
 
-// The element types that operations work on. Labels and indices are Int64.
+// The element types that operations work on. Labels and indices are Int64, the
+// results of comparisons Bool. Only Float32 has gradients.
 const (
 	Float32 DType = iota
 	Int64
+	Int32
+	Bool
 )
 
-func (d DType) String() string {
-	if d == Int64 {
-		return "int64"
-	}
-	return "float32"
+var dtypes = [...]struct {
+	name   string
+	tensor tensor.Dtype
+	onnx   onnx.DataType
+}{
+	Float32: {"float32", tensor.Float32, onnx.Float},
+	Int64:   {"int64", tensor.Int64, onnx.Int64},
+	Int32:   {"int32", tensor.Int32, onnx.Int32},
+	Bool:    {"bool", tensor.Bool, onnx.Bool},
 }
 
-func (d DType) tensor() tensor.Dtype {
-	if d == Int64 {
-		return tensor.Int64
-	}
-	return tensor.Float32
-}
+func (d DType) String() string { return dtypes[d].name }
+
+// Tensor returns the element type of tensors of this type.
+func (d DType) Tensor() tensor.Dtype { return dtypes[d].tensor }
 
 // ONNX returns the element type in an ONNX file.
-func (d DType) ONNX() onnx.DataType {
-	if d == Int64 {
-		return onnx.Int64
+func (d DType) ONNX() onnx.DataType { return dtypes[d].onnx }
+
+// DTypeOf returns the type of a tensor's elements. ok is false for a type that
+// operations do not work on.
+func DTypeOf(t *tensor.Dense) (d DType, ok bool) {
+	for i, known := range dtypes {
+		if t.Dtype() == known.tensor {
+			return DType(i), true
+		}
 	}
-	return onnx.Float
+	return 0, false
 }
 
 // Shape is the size of each axis and which axis, if any, is the batch.
