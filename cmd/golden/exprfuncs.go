@@ -11,7 +11,7 @@ import (
 var functions = map[string]func(x *op.Node) *op.Node{
 	"relu": op.ReLU, "sigmoid": op.Sigmoid, "silu": op.SiLU, "tanh": op.Tanh,
 	"exp": op.Exp, "log": op.Log, "abs": op.Abs, "neg": op.Neg, "sqrt": op.Sqrt,
-	"sin": op.Sin, "cos": op.Cos, "detach": op.StopGradient,
+	"sin": op.Sin, "cos": op.Cos, "detach": op.StopGradient, "gelu": op.GELU,
 }
 
 // call runs name(...); the opening parenthesis has been read.
@@ -41,9 +41,7 @@ func (e *evaluator) call(name string) any {
 		if len(a.list) != 3 {
 			stop("where wants three arguments in %q", e.source)
 		}
-		mask := e.node(a.list[0])
-		rest := op.Sub(mask.Graph().Scalar(1), mask)
-		return op.Add(op.Mul(mask, e.node(a.list[1])), op.Mul(rest, e.node(a.list[2])))
+		return op.Where(e.node(a.list[0]), e.node(a.list[1]), e.node(a.list[2]))
 	case "maximum", "minimum", "matmul":
 		if len(a.list) != 2 {
 			stop("%s wants two arguments in %q", name, e.source)

@@ -2,10 +2,8 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 
 	"github.com/sslrt/sslrt/finetune/engine"
-	"github.com/sslrt/sslrt/finetune/objective"
 	"github.com/sslrt/sslrt/models/op"
 )
 
@@ -24,6 +22,23 @@ var opKinds = map[string]func(b *build) (outputs, error){
 	"silu":                unary(op.SiLU),
 	"sigmoid":             unary(op.Sigmoid),
 	"tanh":                unary(op.Tanh),
+	"relu6":               unary(op.ReLU6),
+	"hardsigmoid":         unary(op.HardSigmoid),
+	"hardswish":           unary(op.HardSwish),
+	"mish":                unary(op.Mish),
+	"logsigmoid":          unary(op.LogSigmoid),
+	"gelu_erf":            unary(op.GELU),
+	"gelu_tanh":           unary(op.GELUTanh),
+	"leaky_relu":          buildLeakyReLU,
+	"leaky_relu_0.01":     buildLeakyReLU,
+	"leaky_relu_alt":      buildLeakyReLU,
+	"elu":                 buildELU,
+	"softplus":            buildSoftplus,
+	"softplus_beta1":      buildSoftplus,
+	"softplus_beta_alt":   buildSoftplus,
+	"layer_norm":          buildLayerNorm,
+	"group_norm":          buildGroupNorm,
+	"dropout_given_mask":  buildDropout,
 	"softmax":             alongDim(op.Softmax),
 	"log_softmax":         alongDim(op.LogSoftmax),
 	"max_pool2d":          buildMaxPool2D,
@@ -102,21 +117,28 @@ func normInputs(b *build) ([]*op.Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	affine, err := affineInputs(b, in[1].Dims)
+	return append(in, affine...), err
+}
+
+// affineInputs returns weight and bias, ones and zeros where the case has none.
+func affineInputs(b *build, sizes []int) ([]*op.Node, error) {
+	var out []*op.Node
 	for i, name := range []string{"weight", "bias"} {
 		n, err := b.optional(name)
 		if err != nil {
 			return nil, err
 		}
 		if n == nil {
-			v := make([]float32, in[1].Size())
+			v := make([]float32, op.Dims(sizes...).Size())
 			for j := range v {
 				v[j] = float32(1 - i)
 			}
-			n = b.g.Const(v, len(v))
+			n = b.g.Const(v, sizes...)
 		}
-		in = append(in, n)
+		out = append(out, n)
 	}
-	return in, nil
+	return out, nil
 }
 
 func buildBatchNormTrain(b *build) (outputs, error) {
@@ -224,36 +246,4 @@ func buildL2Normalize(b *build) (outputs, error) {
 	}
 	x, err := b.x("x")
 	return outputs{"y": op.L2Normalize(x, p.Dim, p.Eps)}, err
-}
-
-func buildCrossEntropy(b *build) (outputs, error) {
-	var p struct {
-		Reduction      string
-		LabelSmoothing float64 `json:"label_smoothing"`
-		IgnoreIndex    *int    `json:"ignore_index"`
-	}
-	if err := b.params(&p); err != nil {
-		return nil, err
-	}
-	switch {
-	case p.LabelSmoothing != 0:
-		return nil, uncovered("no label smoothing")
-	case p.IgnoreIndex != nil:
-		return nil, uncovered("no ignored index")
-	case p.Reduction != "" && p.Reduction != "mean":
-		return nil, uncovered("no reduction %q", p.Reduction)
-	case len(b.Inputs) != 2 || b.Inputs[1] != "target":
-		return nil, uncovered("no inputs %v", b.Inputs)
-	case len(b.a.shape("logits")) != 2:
-		return nil, uncovered("no logits with %d axes", len(b.a.shape("logits")))
-	}
-	logits, err := b.x("logits")
-	if err != nil {
-		return nil, err
-	}
-	target, err := b.labels("target")
-	if err != nil {
-		return nil, fmt.Errorf("target: %w", err)
-	}
-	return outputs{"loss": objective.CrossEntropy(logits, target)}, nil
 }

@@ -8,19 +8,6 @@ import (
 	"github.com/sslrt/sslrt/models/op"
 )
 
-// CrossEntropy is the mean of -log Softmax(logits) at the labels: logits [N, K],
-// labels int64 [N].
-func CrossEntropy(logits, labels *op.Node) *op.Node {
-	if logits == nil || labels == nil {
-		return nil
-	}
-	if len(logits.Dims) != 2 {
-		return logits.Graph().Fail("objective: CrossEntropy: want logits: [N, K], got %v", logits.Type)
-	}
-	picked := op.Mul(op.LogSoftmax(logits, 1), op.OneHot(labels, logits.Dims[1]))
-	return op.Neg(op.Mean(op.Sum(picked, false, 1), false))
-}
-
 // Supervised learns the labels of the images: an encoder and one linear layer.
 type Supervised struct {
 	Encoder models.Encoder

@@ -22,6 +22,13 @@ func TestKinks(t *testing.T) {
 		{"Abs at 0", []float32{-1, 0, 1}, op.Abs, []float32{-1, 0, 1}},
 		{"Clip on its bounds", []float32{-2, -1, 0, 2, 3}, func(x *op.Node) *op.Node { return op.Clip(x, -1, 2) }, []float32{0, 1, 1, 1, 0}},
 		{"Clip without upper bound", []float32{-2, 0, 3}, func(x *op.Node) *op.Node { return op.Clip(x, 0, math.Inf(1)) }, []float32{0, 1, 1}},
+		{"LeakyReLU at 0", []float32{-1, 0, 1}, func(x *op.Node) *op.Node { return op.LeakyReLU(x, 0.5) }, []float32{0.5, 0.5, 1}},
+		{"ELU at 0", []float32{0, 1, 1000}, func(x *op.Node) *op.Node { return op.ELU(x, 2) }, []float32{2, 1, 1}},
+		{"ReLU6 on its bounds", []float32{-1, 0, 1, 6, 7}, op.ReLU6, []float32{0, 0, 1, 0, 0}},
+		{"HardSigmoid next to its bounds", []float32{-3, math.Nextafter32(-3, 0), math.Nextafter32(3, 0), 3, math.Nextafter32(3, 4)}, op.HardSigmoid, []float32{0, 1. / 6, 1. / 6, 0, 0}},
+		{"Where beside an infinity", []float32{0, 1, 4}, func(x *op.Node) *op.Node {
+			return op.Where(op.Greater(x, 0), op.Log(op.Maximum(x, x.Graph().Scalar(0.5))), x)
+		}, []float32{1, 1, 0.25}},
 		{"Max of equal elements", []float32{3, 1, 3, 3}, func(x *op.Node) *op.Node { return op.Max(x, false) }, []float32{1. / 3, 0, 1. / 3, 1. / 3}},
 		{"Maximum of equal elements", []float32{1, 2, 3}, func(x *op.Node) *op.Node {
 			return op.Maximum(x, x.Graph().Const([]float32{2, 2, 2}, 3))
@@ -72,6 +79,11 @@ func TestExtremes(t *testing.T) {
 		{"LogSoftmax", []float32{1000, 0, -1000}, []float32{0, -1000, -2000}, func(x *op.Node) *op.Node { return op.LogSoftmax(x, 0) }},
 		{"Sigmoid", []float32{-1000, 0, 1000}, []float32{0, 0.5, 1}, op.Sigmoid},
 		{"SiLU", []float32{-1000, 0, 1000}, []float32{0, 0, 1000}, op.SiLU},
+		{"Softplus", []float32{-1000, 0, 1000}, []float32{0, math.Ln2, 1000}, func(x *op.Node) *op.Node { return op.Softplus(x, 1) }},
+		{"LogSigmoid", []float32{-1000, 0, 1000}, []float32{-1000, -math.Ln2, 0}, op.LogSigmoid},
+		{"Mish", []float32{-1000, 0, 1000}, []float32{0, 0, 1000}, op.Mish},
+		{"ELU", []float32{-1000, 0, 1000}, []float32{-1, 0, 1000}, func(x *op.Node) *op.Node { return op.ELU(x, 1) }},
+		{"GELU", []float32{-1000, 0, 1000}, []float32{0, 0, 1000}, op.GELU},
 		{"Exp", []float32{-1000, 0, 1000}, []float32{0, 1, inf}, op.Exp},
 		{"L2Normalize", []float32{3e18, 4e18, 0}, []float32{0.6, 0.8, 0}, func(x *op.Node) *op.Node { return op.L2Normalize(x, 0, 1e-12) }},
 	} {
