@@ -113,10 +113,18 @@ func (o arithmetic) Infer(in []Type) (Type, error) {
 	if err != nil {
 		return Type{}, err
 	}
+	if integers(in) && integerArithmetic(o.name) != nil {
+		return Type{in[0].DType, s}, nil
+	}
 	return Type{Float32, s}, needFloat(in...)
 }
 
-func (o arithmetic) Run(in []*tensor.Dense) (*tensor.Dense, error) { return broadcastRun(in, o.f) }
+func (o arithmetic) Run(in []*tensor.Dense) (*tensor.Dense, error) {
+	if in[0].Dtype() != tensor.Float32 {
+		return runIntegers(in, o.name)
+	}
+	return broadcastRun(in, o.f)
+}
 
 // broadcastRun fills the result of broadcasting two inputs with f, which sets
 // y[i] from a[i*sa] and b[i*sb]; y starts as zeros.

@@ -162,11 +162,7 @@ func runKernel(t *testing.T, n *op.Node, value map[*op.Node]*tensor.Dense) *tens
 	if err != nil {
 		t.Fatalf("%v: %v", n, err)
 	}
-	want := tensor.Float32
-	if n.DType == op.Int64 {
-		want = tensor.Int64
-	}
-	if !slices.Equal([]int(out.Shape()), n.Dims) || out.Dtype() != want {
+	if !slices.Equal([]int(out.Shape()), n.Dims) || out.Dtype() != n.DType.Tensor() {
 		t.Errorf("%v: got %v%v", n, out.Dtype(), out.Shape())
 	}
 	for i := range in {
@@ -185,8 +181,13 @@ func runKernel(t *testing.T, n *op.Node, value map[*op.Node]*tensor.Dense) *tens
 }
 
 func sameBits(a, b *tensor.Dense) bool {
-	if a.Dtype() == tensor.Int64 {
+	switch a.Dtype() {
+	case tensor.Int64:
 		return slices.Equal(a.Int64s(), b.Int64s())
+	case tensor.Int32:
+		return slices.Equal(a.Int32s(), b.Int32s())
+	case tensor.Bool:
+		return slices.Equal(a.Bools(), b.Bools())
 	}
 	return slices.EqualFunc(a.Float32s(), b.Float32s(), func(x, y float32) bool {
 		return math.Float32bits(x) == math.Float32bits(y)

@@ -264,7 +264,75 @@ var table = []tableCase{
 		build: func(x []*op.Node) *op.Node {
 			return op.BatchNormEval(x[0], op.StopGradient(x[1]), op.StopGradient(x[2]), x[3], x[4], 1e-5)
 		}},
+	{name: "Tan", inputs: []input{batched(5)}, build: small(op.Tan)},
+	{name: "Asin", inputs: []input{batched(5)}, build: small(op.Asin)},
+	{name: "Acos", inputs: []input{batched(5)}, build: small(op.Acos)},
+	{name: "Atan", inputs: []input{batched(5)}, build: one(op.Atan)},
+	{name: "Sinh", inputs: []input{batched(5)}, build: one(op.Sinh)},
+	{name: "Cosh", inputs: []input{batched(5)}, build: one(op.Cosh)},
+	{name: "Asinh", inputs: []input{batched(5)}, build: one(op.Asinh)},
+	{name: "Acosh", inputs: []input{batched(5).as(positive)}, build: one(func(x *op.Node) *op.Node { return op.Acosh(op.AddScalar(x, 1)) })},
+	{name: "Atanh", inputs: []input{batched(5)}, build: small(op.Atanh)},
+	{name: "Floor", inputs: []input{batched(5).as(fixed)}, build: one(op.Floor)},
+	{name: "Ceil", inputs: []input{batched(5).as(fixed)}, build: one(op.Ceil)},
+	{name: "Round", inputs: []input{batched(5).as(fixed)}, build: one(op.Round)},
+	{name: "Remainder", inputs: []input{batched(5).as(fixed), plain(5).as(positive)}, build: two(op.Remainder)},
+
+	{name: "comparisons", inputs: []input{batched(5).as(fixed), plain(5).as(fixed)}, build: two(func(a, b *op.Node) *op.Node {
+		equal := op.Xor(op.IsEqual(a, b), op.IsLess(a, b))
+		return op.Cast(op.Or(op.And(equal, op.Not(op.IsGreater(a, b))), op.Xor(op.IsAtMost(a, b), op.IsAtLeast(a, b))), op.Float32)
+	})},
+	{name: "IsNaN and IsInf", inputs: []input{batched(5).as(fixed)}, build: one(func(x *op.Node) *op.Node {
+		y := op.Log(x) // NaN below 0
+		return op.Cast(op.Or(op.IsNaN(y), op.IsInf(op.Exp(op.Scale(x, 200)), true, true)), op.Float32)
+	})},
+	{name: "Select", inputs: []input{batched(3, 4), plain(4), plain(3, 1)}, build: func(x []*op.Node) *op.Node {
+		return op.Select(op.IsGreater(x[0], x[0].Graph().Scalar(0)), x[1], op.Mul(x[2], x[0]))
+	}},
+	{name: "integers", inputs: []input{batched(4).as(fixed)}, build: one(func(x *op.Node) *op.Node {
+		n := op.Cast(op.Scale(x, 100), op.Int64)
+		two, seven := op.Cast(x.Graph().Scalar(2), op.Int64), op.Cast(x.Graph().Scalar(-7), op.Int64)
+		y := op.Sub(op.Mul(op.Add(n, seven), two), op.Maximum(op.Minimum(n, two), op.Mod(n, seven)))
+		return op.Cast(op.Add(op.Div(y, seven), op.Remainder(n, seven)), op.Float32)
+	})},
+	{name: "IntegerPow", inputs: []input{batched(4).as(fixed)}, build: one(func(x *op.Node) *op.Node {
+		n, three := op.Cast(op.Scale(x, 10), op.Int32), op.Cast(x.Graph().Scalar(3), op.Int32)
+		return op.Cast(op.Add(op.IntegerPow(n, three), op.IntegerPow(n, op.Cast(three, op.Float32))), op.Float32)
+	})},
+
+	{name: "ArgMax", inputs: []input{batched(3, 4).as(fixed)}, build: one(func(x *op.Node) *op.Node { return op.Cast(op.ArgMax(x, 1, false), op.Float32) })},
+	{name: "ArgMin of ties", inputs: []input{batched(6).as(fixed)}, build: one(func(x *op.Node) *op.Node { return op.Cast(op.ArgMin(op.Round(x), -1, true), op.Float32) })},
+	{name: "TopK", inputs: []input{batched(5, 2)}, build: one(func(x *op.Node) *op.Node { v, _ := op.TopK(x, 3, 1, true); return v })},
+	{name: "TopK indices", inputs: []input{batched(5).as(fixed)}, build: one(func(x *op.Node) *op.Node { _, i := op.TopK(x, 2, 1, false); return op.Cast(i, op.Float32) })},
+	{name: "CumSum", inputs: []input{batched(4, 2)}, build: one(func(x *op.Node) *op.Node { return op.CumSum(x, 1, false, false) })},
+	{name: "CumSum exclusive and reverse", inputs: []input{batched(4)}, build: one(func(x *op.Node) *op.Node { return op.CumSum(x, 1, true, true) })},
+
+	{name: "Gather", inputs: []input{batched(4, 2)}, build: one(func(x *op.Node) *op.Node { return op.Gather(x, places(x, 0, -1, 2, 2, 1), 1) })},
+	{name: "Gather of rows", inputs: []input{plain(4, 3), batched(4).as(fixed)}, build: two(func(w, x *op.Node) *op.Node { return op.Gather(w, op.ArgMax(x, 1, false), 0) })},
+	{name: "GatherElements", inputs: []input{batched(4, 2)}, build: one(func(x *op.Node) *op.Node { return op.GatherElements(x, op.ArgMax(x, 1, false), 1) })},
+	{name: "ScatterElements", inputs: []input{batched(4), batched(1)}, build: two(func(x, v *op.Node) *op.Node {
+		return op.ScatterElements(x, op.ArgMax(x, 1, false), v, 1, "none")
+	})},
+	{name: "ScatterElements adding", inputs: []input{plain(5), plain(3)}, build: two(func(x, v *op.Node) *op.Node {
+		return op.ScatterElements(x, places(x, 1, -1, 1), v, 0, "add")
+	})},
+
+	{name: "SliceStep", inputs: []input{batched(7, 3)}, build: one(func(x *op.Node) *op.Node { return op.SliceStep(x, 1, 1, 6, 2) })},
+	{name: "SliceStep to the end", inputs: []input{batched(2, 7)}, build: one(func(x *op.Node) *op.Node { return op.SliceStep(x, 2, 1, 7, 3) })},
+	{name: "Flip", inputs: []input{batched(4, 3)}, build: one(func(x *op.Node) *op.Node { return op.Flip(x, 1) })},
+	{name: "Expand", inputs: []input{plain(1, 2, 1), batched(5).as(fixed)}, build: two(func(w, x *op.Node) *op.Node {
+		return op.Expand(w, op.Batched(x.Dims[0], 2, 3), x)
+	})},
+	{name: "Expand with its batch", inputs: []input{batched(1, 2)}, build: one(func(x *op.Node) *op.Node { return op.Expand(x, op.Batched(x.Dims[0], 3, 2), nil) })},
 }
+
+// small calls f on a tenth of its input.
+func small(f func(x *op.Node) *op.Node) func(x []*op.Node) *op.Node {
+	return one(func(x *op.Node) *op.Node { return f(op.Scale(x, 0.1)) })
+}
+
+// places is a constant list of int64.
+func places(x *op.Node, v ...int64) *op.Node { return x.Graph().ConstOf(engine.NewTensor(v, len(v))) }
 
 // built is a case made into a graph: y, and its gradients by every input that has
 // one, under L = sum(y * up).
