@@ -23,7 +23,7 @@ func (c *Config) Preprocess() augment.Preprocess {
 func (c *Config) Policy() augment.Policy { return augment.SimCLR(c.ImageSize) }
 
 func (c *Config) encoder() (models.Encoder, error) {
-	return models.NewResNet(c.Encoder, models.Stem(c.Stem), c.Width)
+	return models.NewEncoder(c.Encoder, models.EncoderOptions{ImageSize: c.ImageSize, Width: c.Width, Stem: c.Stem})
 }
 
 // Network returns the encoder and the projector, which has no widths for a method

@@ -28,7 +28,7 @@ func (c *Config) Resolve(src augment.Source) error {
 		c.ImageSize = size
 	}
 	if c.Stem == "auto" || c.Stem == "" {
-		c.Stem = string(models.StemFor(c.ImageSize))
+		c.Stem = models.DefaultStem(c.Encoder, c.ImageSize)
 	}
 	usual, ok := optimizers[c.Optimizer]
 	if !ok {

@@ -15,11 +15,15 @@ const (
 // Conv is a convolution of x: [N, C, H, W] with a square kernel and without bias,
 // as ResNets have it: parameter weight.
 func Conv(s Scope, x *op.Node, out, kernel, stride, pad int) *op.Node {
+	return groupedConv(s, x, out, kernel, stride, pad, 1)
+}
+
+func groupedConv(s Scope, x *op.Node, out, kernel, stride, pad, groups int) *op.Node {
 	if x == nil {
 		return nil
 	}
-	w := s.Weight("weight", KaimingNormal(out*kernel*kernel), out, x.Dims[1], kernel, kernel)
-	return op.Conv2D(x, w, nil, op.Conv{Stride: [2]int{stride, stride}, Pad: [4]int{pad, pad, pad, pad}})
+	w := s.Weight("weight", KaimingNormal(out*kernel*kernel), out, x.Dims[1]/groups, kernel, kernel)
+	return op.Conv2D(x, w, nil, op.Conv{Stride: [2]int{stride, stride}, Pad: [4]int{pad, pad, pad, pad}, Groups: groups})
 }
 
 // BatchNorm normalises the channels of x: [N, C, ...]; parameters weight, bias,

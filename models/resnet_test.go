@@ -168,8 +168,11 @@ func TestResNetInitialWeights(t *testing.T) {
 func TestParamsErrors(t *testing.T) {
 	for name, build := range map[string]func() error{
 		"unknown encoder": func() error { _, err := models.NewResNet("resnet19", models.StemCIFAR, 1); return err },
-		"unknown stem":    func() error { _, err := models.NewResNet("resnet18", "large", 1); return err },
-		"no width":        func() error { _, err := models.NewResNet("resnet18", models.StemCIFAR, 0); return err },
+		"unknown stem": func() error {
+			_, err := models.NewEncoder("resnet18", models.EncoderOptions{Stem: "large"})
+			return err
+		},
+		"no width": func() error { _, err := models.NewResNet("resnet18", models.StemCIFAR, 0); return err },
 		"one value per channel": func() error {
 			g := op.NewGraph()
 			models.BatchNorm(models.NewScope(models.NewParams(g), true), g.Input("x", op.Float32, op.Batched(1, 4)))
