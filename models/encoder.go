@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -71,8 +72,14 @@ func DefaultStem(name string, imageSize int) string {
 	return StemNameImageNet
 }
 
-// EncoderNames lists the names that NewEncoder knows.
-func EncoderNames() []string { return slices.Sorted(maps.Keys(resNets)) }
+// EncoderNames lists the names that NewEncoder knows, smaller numbers first.
+func EncoderNames() []string {
+	return slices.SortedFunc(maps.Keys(resNets), func(a, b string) int {
+		return cmp.Or(cmp.Compare(strings.Trim(a, digits), strings.Trim(b, digits)), len(a)-len(b), strings.Compare(a, b))
+	})
+}
+
+const digits = "0123456789"
 
 func unknownEncoder(name string) error {
 	return fmt.Errorf("models: unknown encoder %q: choose %s", name, strings.Join(EncoderNames(), ", "))
