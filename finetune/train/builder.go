@@ -1,6 +1,7 @@
 package train
 
 import (
+	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
 
@@ -16,21 +17,27 @@ const (
 	InputRate   = "lr"     // float32 scalar
 	OutputLoss  = "loss"   // float32 scalar
 
-	// MetricGradNorm is the norm of all gradients together, before any clipping.
+	// MetricGradNorm is the norm of all gradients together, before any clipping. Of
+	// gradients that are accumulated it is that of their mean, known with the last
+	// batch of a step.
 	MetricGradNorm = "grad_norm"
 )
 
 // Step says where training stands, for the functions that fill feeds.
 type Step struct {
 	Index, Total int // steps done before this one, and of the whole run
+	Batch        int // of the step's batches, from 0 up; more than 0 only where gradients accumulate
 	Seed         uint64
 }
 
-// Rand returns a random stream for one feed of this step: the same one whenever
-// the run is repeated or resumed.
+// Rand returns a random stream for one feed of this step and batch: the same one
+// whenever the run is repeated or resumed.
 func (s Step) Rand(feed string) *rand.Rand {
 	h := fnv.New64a()
 	h.Write([]byte(feed))
+	if s.Batch > 0 {
+		fmt.Fprintf(h, " %d", s.Batch)
+	}
 	return rand.New(rand.NewPCG(s.Seed^h.Sum64(), uint64(s.Index)))
 }
 

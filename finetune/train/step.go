@@ -49,7 +49,11 @@ type Config struct {
 	Image     []int                // C, H, W of a view
 	Frozen    func(weight string) bool
 	GradNorm  bool // return the metric MetricGradNorm
-	Gradients bool // return each weight's gradient too, as "grad:" and its name
+
+	// Accumulate is the number of batches whose gradients are averaged before the
+	// weights change once; 0 stands for 1. See [Step.Batch].
+	Accumulate int
+	Gradients  bool // return each weight's gradient too, as "grad:" and its name
 }
 
 // GradPrefix starts the names of gradients among a step's outputs.
@@ -102,12 +106,19 @@ func Build(c Config) (*Program, error) {
 	if n == 0 {
 		return nil, fmt.Errorf("train: the loss depends on no weight")
 	}
-	if c.GradNorm {
-		b.Metric(MetricGradNorm, b.GradNorm(grads))
+	update := func(grads []*op.Node) {
+		if c.GradNorm {
+			b.Metric(MetricGradNorm, b.GradNorm(grads))
+		}
+		c.Optimizer.Update(b, weights, grads)
+		if u, ok := c.Objective.(Updater); ok {
+			u.Update(b)
+		}
 	}
-	c.Optimizer.Update(b, weights, grads)
-	if u, ok := c.Objective.(Updater); ok {
-		u.Update(b)
+	if c.Accumulate > 1 {
+		b.accumulate(c.Accumulate, weights, grads, update)
+	} else {
+		update(grads)
 	}
 	if err := g.Err(); err != nil {
 		return nil, fmt.Errorf("train: %w", err)
