@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,6 +21,25 @@ import (
 type CheckpointInfo struct {
 	Step, Total int // steps done, and of the whole run
 	Epoch       int // epochs begun
+	Batch       int // batches done of the step under way, where gradients accumulate
+
+	sums    sums // of the epoch under way, or of one whose end was cut off
+	best    Best
+	weights string // WeightsBest of that checkpoint
+}
+
+// endsEpoch says whether an epoch's steps are done and its end, measuring and
+// recording, is not.
+func (i CheckpointInfo) endsEpoch(stepsPerEpoch int) bool {
+	return i.Step > 0 && i.Batch == 0 && i.Step%stepsPerEpoch == 0 && len(i.sums) > 0
+}
+
+// recorded is the last step that metrics may have been recorded of.
+func (i CheckpointInfo) recorded(stepsPerEpoch int) int {
+	if i.endsEpoch(stepsPerEpoch) {
+		return i.Step - 1
+	}
+	return i.Step
 }
 
 // Keys of a checkpoint's metadata.
@@ -27,6 +47,9 @@ const (
 	keyStep   = "sslrt.step"
 	keyTotal  = "sslrt.total"
 	keyEpoch  = "sslrt.epoch"
+	keyBatch  = "sslrt.batch"
+	keySums   = "sslrt.epoch_sums" // JSON: metric to "sum count"
+	keyBest   = "sslrt.best"       // JSON of a Best
 	keyMethod = "sslrt.method"
 	keyDigest = "sslrt.sha256" // of names and values, see digest
 )
@@ -37,31 +60,93 @@ func (r *Run) CheckpointPath() string { return r.path(fileLast) }
 // SaveCheckpoint writes all parameters, the optimiser's state included. The
 // checkpoint that was the newest stays as the one before.
 func (r *Run) SaveCheckpoint(state models.StateDict, info CheckpointInfo) error {
-	fail := func(err error) error {
-		return fmt.Errorf("finetune: save checkpoint: %w (the checkpoint before it is untouched)", err)
-	}
+	return r.saveCheckpoint(state, info, false)
+}
+
+// saveCheckpoint is SaveCheckpoint; best makes it the best one too.
+func (r *Run) saveCheckpoint(state models.StateDict, info CheckpointInfo, best bool) error {
 	temp := r.path(fileLast) + ".new"
 	defer os.Remove(temp)
-	err := models.WriteSafetensors(temp, state, map[string]string{
+	err := r.writeCheckpoint(temp, state, info)
+	if err == nil && best {
+		err = r.linkBest(temp)
+	}
+	// Killed between the two renames, a run has no last checkpoint but the one
+	// before, which LoadCheckpoint takes.
+	if err == nil {
+		if err = os.Rename(r.path(fileLast), r.path(fileBefore)); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err == nil {
+		err = os.Rename(temp, r.path(fileLast))
+	}
+	if err != nil {
+		return fmt.Errorf("finetune: save checkpoint: %w (the checkpoint before it is untouched)", err)
+	}
+	return nil
+}
+
+func (r *Run) writeCheckpoint(path string, state models.StateDict, info CheckpointInfo) error {
+	epochSums, err := json.Marshal(info.sums)
+	if err != nil {
+		return err
+	}
+	best, err := json.Marshal(info.best)
+	if err != nil {
+		return err
+	}
+	return models.WriteSafetensors(path, state, map[string]string{
 		"format":  "sslrt",
 		keyStep:   strconv.Itoa(info.Step),
 		keyTotal:  strconv.Itoa(info.Total),
 		keyEpoch:  strconv.Itoa(info.Epoch),
+		keyBatch:  strconv.Itoa(info.Batch),
+		keySums:   string(epochSums),
+		keyBest:   string(best),
 		keyMethod: r.Config.Method,
 		keyDigest: digest(state),
 	})
-	if err != nil {
-		return fail(err)
+}
+
+// linkBest makes a checkpoint that was just written the best one. It is the same
+// file under two names, where the file system can do that: no second copy.
+func (r *Run) linkBest(path string) error {
+	temp := r.path(fileBest) + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	// Killed between the two renames, a run has no last checkpoint but the one
-	// before, which LoadCheckpoint takes.
-	if err := os.Rename(r.path(fileLast), r.path(fileBefore)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fail(err)
+	if err := os.Link(path, temp); err != nil {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return writeFile(r.path(fileBest), data)
 	}
-	if err := os.Rename(temp, r.path(fileLast)); err != nil {
-		return fail(err)
+	return os.Rename(temp, r.path(fileBest))
+}
+
+// Weights of a run.
+const (
+	WeightsLast = "last" // of the newest checkpoint
+	WeightsBest = "best" // of the epoch that was best by Config.BestBy
+)
+
+// LoadWeights reads the checkpoint that weights name, WeightsLast for "". When there
+// is none err wraps fs.ErrNotExist.
+func (r *Run) LoadWeights(weights string) (models.StateDict, CheckpointInfo, error) {
+	switch weights {
+	case "", WeightsLast:
+		return r.LoadCheckpoint()
+	case WeightsBest:
+		state, info, err := readCheckpoint(r.path(fileBest))
+		if err != nil {
+			return nil, info, fmt.Errorf("finetune: load the best checkpoint: %w", err)
+		}
+		info.weights = WeightsBest
+		return state, info, nil
 	}
-	return nil
+	return nil, CheckpointInfo{}, fmt.Errorf("finetune: unknown weights %q: choose %s or %s", weights, WeightsLast, WeightsBest)
 }
 
 // LoadCheckpoint reads the newest checkpoint that is whole: the last one, else the
@@ -97,11 +182,9 @@ func readCheckpoint(path string) (models.StateDict, CheckpointInfo, error) {
 	if err != nil {
 		return nil, CheckpointInfo{}, err
 	}
-	var info CheckpointInfo
-	for key, to := range map[string]*int{keyStep: &info.Step, keyTotal: &info.Total, keyEpoch: &info.Epoch} {
-		if *to, err = strconv.Atoi(meta[key]); err != nil {
-			return nil, CheckpointInfo{}, fmt.Errorf("%s: metadata %s is %q, want a number", path, key, meta[key])
-		}
+	info, err := checkpointInfo(meta)
+	if err != nil {
+		return nil, CheckpointInfo{}, fmt.Errorf("%s: %w", path, err)
 	}
 	for name, v := range state {
 		if v.Dtype() != tensor.Float32 {
@@ -112,6 +195,29 @@ func readCheckpoint(path string) (models.StateDict, CheckpointInfo, error) {
 		return nil, CheckpointInfo{}, fmt.Errorf("%s: its values are not those that were written: the file is damaged", path)
 	}
 	return state, info, nil
+}
+
+// checkpointInfo reads a checkpoint's metadata. Where gradients do not accumulate
+// and no epoch is under way, their keys may be missing.
+func checkpointInfo(meta map[string]string) (info CheckpointInfo, err error) {
+	fail := func(key, want string) (CheckpointInfo, error) {
+		return CheckpointInfo{}, fmt.Errorf("metadata %s is %q, want %s", key, meta[key], want)
+	}
+	for key, to := range map[string]*int{keyStep: &info.Step, keyTotal: &info.Total, keyEpoch: &info.Epoch, keyBatch: &info.Batch} {
+		if key == keyBatch && meta[key] == "" {
+			continue
+		}
+		if *to, err = strconv.Atoi(meta[key]); err != nil || *to < 0 {
+			return fail(key, "a number from 0 up")
+		}
+	}
+	if info.sums, err = sumsOf(meta[keySums]); err != nil {
+		return fail(keySums, `sums, such as {"loss":"12.5 3"}`)
+	}
+	if info.best, err = bestOf(meta[keyBest]); err != nil {
+		return fail(keyBest, "a JSON object")
+	}
+	return info, nil
 }
 
 // digest is the SHA-256 of a state dict: names, shapes and values in the order of

@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/sslrt/sslrt/finetune/objective"
+	"github.com/sslrt/sslrt/finetune/train"
 )
 
 // Methods of training.
@@ -54,6 +55,7 @@ type Config struct {
 
 	Epochs       int     `yaml:"epochs"`     // default 200
 	BatchSize    int     `yaml:"batch_size"` // images; default 128
+	Accumulate   int     `yaml:"accumulate"` // batches whose gradients make one step; default 1
 	Optimizer    string  `yaml:"optimizer"`  // sgd (default), adam, adamw, rmsprop, lars
 	LR           float64 `yaml:"lr"`         // default by the optimiser, see Resolve
 	Momentum     float64 `yaml:"momentum"`   // default 0.9
@@ -68,6 +70,18 @@ type Config struct {
 	Schedule   string  `yaml:"schedule"`
 	Milestones []int   `yaml:"milestones,omitempty"`
 	Gamma      float64 `yaml:"gamma"` // default 0.1
+
+	// EMA is the rate of a moving average of the weights, such as 0.999, which is then
+	// what is measured after each epoch and exported; 0, the default: none. The rate
+	// is lower in the first steps, see optim.EMA.
+	EMA float64 `yaml:"ema"`
+
+	// BestBy is the metric of an epoch by which best.safetensors is chosen; default
+	// loss. Of knn, effective_rank and accuracy the largest value is the best, of
+	// others the smallest. Patience ends the run after so many epochs without a
+	// better one; 0, the default: never.
+	BestBy   string `yaml:"best_by"`
+	Patience int    `yaml:"patience"`
 
 	// Init is a safetensors file with weights to start from; see LoadInitial.
 	Init string `yaml:"init,omitempty"`
@@ -86,7 +100,7 @@ func DefaultConfig() Config {
 		Version: configVersion, Method: MethodSimCLR,
 		Encoder: "resnet18", Width: 1, Stem: "auto", Channels: 3,
 		Loss: string(objective.LossNTXent), Temperature: 0.5,
-		Epochs: 200, BatchSize: 128,
+		Epochs: 200, BatchSize: 128, Accumulate: 1, BestBy: train.OutputLoss,
 		Optimizer: "sgd", Momentum: 0.9, WeightDecay: -1,
 		Schedule: ScheduleCosine, Gamma: 0.1,
 		Engine: "auto", Device: "cpu",

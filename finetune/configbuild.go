@@ -1,6 +1,9 @@
 package finetune
 
 import (
+	"maps"
+	"strings"
+
 	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune/objective"
 	"github.com/sslrt/sslrt/finetune/optim"
@@ -56,11 +59,15 @@ func (c *Config) Step(stepsPerEpoch int) (*train.Program, error) {
 		Objective: o,
 		Optimizer: c.optimizer(),
 		Rate:      c.schedule(stepsPerEpoch).Rate,
-		BatchSize: c.BatchSize,
-		Image:     []int{c.Channels, c.ImageSize, c.ImageSize},
-		GradNorm:  true,
+		BatchSize: c.BatchSize, Accumulate: c.Accumulate,
+		Image:    []int{c.Channels, c.ImageSize, c.ImageSize},
+		GradNorm: true,
 	})
 }
+
+// stepsPerEpoch returns how many steps so many images make; what is left over is
+// left out, other images in each epoch.
+func (c *Config) stepsPerEpoch(images int) int { return images / (c.BatchSize * c.Accumulate) }
 
 // schedule returns the learning rate of each step.
 func (c *Config) schedule(stepsPerEpoch int) optim.Schedule {
@@ -110,5 +117,20 @@ func (c *Config) optimizer() train.Optimizer {
 	if c.ClipNorm > 0 {
 		o = optim.Clip{Norm: c.ClipNorm, Next: o}
 	}
+	if c.EMA > 0 {
+		o = optim.Averaged{Next: o, Average: optim.EMA{Base: c.EMA, Warmup: true}}
+	}
 	return o
+}
+
+// trained returns the weights that a run is for: those of a state, with the moving
+// averages in place of what they are of.
+func trained(state models.StateDict) models.StateDict {
+	out := maps.Clone(state)
+	for name, v := range state {
+		if of, ok := strings.CutPrefix(name, models.AveragePrefix); ok {
+			out[of] = v
+		}
+	}
+	return out
 }

@@ -9,12 +9,13 @@ import (
 
 	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune/objective"
+	"github.com/sslrt/sslrt/finetune/train"
 	"github.com/sslrt/sslrt/models"
 )
 
 // Resolve fills in what depends on the data and on other settings, and checks the
-// whole. The learning rate is 0.06 * batch size / 128 for sgd, 0.3 * batch size /
-// 256 for lars, 1e-3 for adam and adamw, 1e-2 for rmsprop; the weight decay 5e-4,
+// whole. The learning rate is 0.06 * images a step / 128 for sgd, 0.3 * images a step
+// / 256 for lars, 1e-3 for adam and adamw, 1e-2 for rmsprop; the weight decay 5e-4,
 // 1e-6, 0, 1e-2 (adamw) and 0.
 func (c *Config) Resolve(src augment.Source) error {
 	if src.Len() == 0 {
@@ -35,7 +36,7 @@ func (c *Config) Resolve(src augment.Source) error {
 		return fmt.Errorf("finetune: unknown optimizer %q: choose %s", c.Optimizer, strings.Join(slices.Sorted(maps.Keys(optimizers)), ", "))
 	}
 	if c.LR == 0 {
-		c.LR = usual.rate(c.BatchSize)
+		c.LR = usual.rate(c.BatchSize * c.Accumulate)
 	}
 	if c.WeightDecay < 0 {
 		c.WeightDecay = usual.decay
@@ -65,7 +66,29 @@ func (c *Config) Resolve(src augment.Source) error {
 			return fmt.Errorf("finetune: method %s needs images of two classes or more (class subfolders)", c.Method)
 		}
 	}
-	return c.validate(src.Len())
+	if err := c.validate(src.Len()); err != nil {
+		return err
+	}
+	return c.checkBestBy(len(src.Classes()) > 1)
+}
+
+// checkBestBy refuses a metric that the run will not have.
+func (c *Config) checkBestBy(labelled bool) error {
+	if c.BestBy == train.OutputLoss {
+		return nil
+	}
+	step, err := c.Step(1)
+	if err != nil {
+		return err
+	}
+	names := epochMetrics(step, labelled)
+	if slices.Contains(names, c.BestBy) {
+		return nil
+	}
+	if c.BestBy == metricKNN {
+		return fmt.Errorf("finetune: best_by is %s, which needs images of two classes or more (class subfolders); without them choose %s", c.BestBy, strings.Join(names, ", "))
+	}
+	return fmt.Errorf("finetune: best_by is %q: an epoch of this run has %s", c.BestBy, strings.Join(names, ", "))
 }
 
 func (c *Config) validate(images int) error {
@@ -97,8 +120,14 @@ func (c *Config) validate(images int) error {
 	if smallest := 2; c.BatchSize < smallest {
 		return fmt.Errorf("finetune: the batch size is %d, want %d or more", c.BatchSize, smallest)
 	}
+	if c.Accumulate < 1 {
+		return fmt.Errorf("finetune: accumulate is %d, want 1 batch a step or more", c.Accumulate)
+	}
 	if c.BatchSize > images {
 		return fmt.Errorf("finetune: the batch size %d is larger than the data: %d images; choose %d or less", c.BatchSize, images, images)
+	}
+	if c.stepsPerEpoch(images) == 0 {
+		return fmt.Errorf("finetune: %d batches of %d images make a step, the data are %d images; choose accumulate %d or less", c.Accumulate, c.BatchSize, images, images/c.BatchSize)
 	}
 	for _, s := range []struct {
 		name  string
@@ -112,6 +141,8 @@ func (c *Config) validate(images int) error {
 		{"momentum", c.Momentum, c.Momentum >= 0 && c.Momentum < 1},
 		{"weight decay", c.WeightDecay, c.WeightDecay >= 0},
 		{"clip norm", c.ClipNorm, c.ClipNorm >= 0},
+		{"ema", c.EMA, c.EMA >= 0 && c.EMA < 1},
+		{"patience", float64(c.Patience), c.Patience >= 0},
 		{"warmup epochs", c.WarmupEpochs, c.WarmupEpochs >= 0 && c.WarmupEpochs <= float64(c.Epochs)},
 		{"number of threads", float64(c.Threads), c.Threads >= 0},
 		{"number of workers", float64(c.Workers), c.Workers >= 0},

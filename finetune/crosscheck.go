@@ -25,7 +25,7 @@ type Agreement struct {
 // same batches of batchSize images. Each step starts from the same state on both:
 // left alone, a ReLU network separates for any two float32 programs.
 func CrossCheck(ctx context.Context, c Config, src augment.Source, batchSize, steps int) (Agreement, error) {
-	c.BatchSize = min(batchSize, src.Len())
+	c.BatchSize, c.Accumulate = min(batchSize, src.Len()), 1
 	var a Agreement
 	var programs [2]engine.Program
 	var step *train.Program
@@ -44,12 +44,7 @@ func CrossCheck(ctx context.Context, c Config, src augment.Source, batchSize, st
 		}
 		defer programs[i].Close()
 	}
-	o, err := c.Objective()
-	if err != nil {
-		return a, err
-	}
-	loader, err := augment.NewLoader(src, augment.LoaderOptions{BatchSize: c.BatchSize, Views: o.Views(),
-		Policy: c.Policy(), Preprocess: c.Preprocess(), Seed: c.Seed, Shuffle: true, DropLast: true, Workers: c.Workers})
+	loader, err := c.loader(src, step, 0, 0)
 	if err != nil {
 		return a, err
 	}

@@ -30,6 +30,7 @@ const PartAuto = "auto"
 // PartAuto with the usual options and checks it.
 type ExportOptions struct {
 	Part     string // PartAuto or one of onnx's kinds: encoder, projector, classifier, train-step
+	Weights  string // WeightsLast, the default, or WeightsBest
 	Model    export.ModelOptions
 	Version  string // of the program, for the metadata
 	Force    bool   // replace files that exist
@@ -59,9 +60,9 @@ type Exported struct {
 	engine.StepVerification // of a part for inference, the Verification alone
 }
 
-// Export writes a part of a run, with the weights of its newest checkpoint, as an
-// ONNX file. It runs the file and the graph and compares them before the file gets
-// its name.
+// Export writes a part of a run, with the weights of a checkpoint, as an ONNX file.
+// Of a run that keeps moving averages of the weights these are what is written. It
+// runs the file and the graph and compares them before the file gets its name.
 //
 // The part "train-step" is one step of training: views, labels, learning rate and
 // all parameters go in, the loss and the new parameters come out, as outputs named
@@ -72,9 +73,9 @@ func Export(ctx context.Context, run *Run, path string, opt ExportOptions) (Expo
 	if err != nil {
 		return Exported{}, err
 	}
-	state, info, err := run.LoadCheckpoint()
+	state, info, err := run.LoadWeights(opt.Weights)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Exported{}, fmt.Errorf("finetune: export: %s has no checkpoint yet: train it first (sslrt pretrain --resume --run %s)", run.Dir, run.Dir)
+		return Exported{}, fmt.Errorf("finetune: export: %s has no such checkpoint yet: train it first (sslrt pretrain --resume --run %s)", run.Dir, run.Dir)
 	}
 	if err != nil {
 		return Exported{}, err
@@ -103,6 +104,7 @@ func (r *Run) partModel(ctx context.Context, out *Exported, state models.StateDi
 		return nil, nil, err
 	}
 	part.Version = opt.Version
+	state = trained(state)
 	model, err := part.Model(state, opt.Model)
 	if err != nil || opt.NoVerify {
 		return model, nil, err
@@ -181,12 +183,9 @@ func (r *Run) stepModel(ctx context.Context, out *Exported, state models.StateDi
 // verifyStep compares one step on random views and labels.
 func verifyStep(ctx context.Context, file string, c *Config, step *train.Program, state models.StateDict) (engine.StepVerification, error) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	in := step.Inputs(train.Step{Total: 1, Seed: c.Seed})
-	objective, err := c.Objective()
-	if err != nil {
-		return engine.StepVerification{}, err
-	}
-	n := objective.Views() * c.BatchSize
+	// The last batch of a step, which changes the weights.
+	in := step.Inputs(train.Step{Total: 1, Batch: c.Accumulate - 1, Seed: c.Seed})
+	n := step.Views * c.BatchSize
 	views := make([]float32, n*c.Channels*c.ImageSize*c.ImageSize)
 	for i := range views {
 		views[i] = float32(rng.NormFloat64())
@@ -202,8 +201,8 @@ func verifyStep(ctx context.Context, file string, c *Config, step *train.Program
 	return engine.VerifyStep(ctx, file, step.Function, in, engine.Tensors(state), ort.Options{})
 }
 
-// VerifyExported compares a file that Export wrote with the graph and the newest
-// checkpoint of its run.
+// VerifyExported compares a file that Export wrote with the graph and the checkpoint
+// of its run that it is of: the newest or the best.
 func VerifyExported(ctx context.Context, run *Run, file string, opt CheckOptions) (Exported, error) {
 	m, err := onnx.ReadFile(file)
 	if err != nil {
@@ -216,7 +215,13 @@ func VerifyExported(ctx context.Context, run *Run, file string, opt CheckOptions
 	if out.Kind = out.Info.Kind; out.Kind == "" {
 		return Exported{}, fmt.Errorf("finetune: verify %s: it was not written by sslrt export: its metadata lack %s", file, onnx.KeyKind)
 	}
-	state, info, err := run.LoadCheckpoint()
+	var training struct{ Weights string }
+	if len(out.Info.Training) > 0 {
+		if err := json.Unmarshal(out.Info.Training, &training); err != nil {
+			return Exported{}, fmt.Errorf("finetune: verify %s: metadata %s: %w", file, onnx.KeyTraining, err)
+		}
+	}
+	state, info, err := run.LoadWeights(training.Weights)
 	if err != nil {
 		return Exported{}, err
 	}
@@ -246,7 +251,7 @@ func VerifyExported(ctx context.Context, run *Run, file string, opt CheckOptions
 	if pre != part.Preprocess {
 		return out, fmt.Errorf("finetune: verify %s: its metadata say: %v; the run: %v", file, pre, part.Preprocess)
 	}
-	out.Verification, err = verifyPart(ctx, file, part, state, opt)
+	out.Verification, err = verifyPart(ctx, file, part, trained(state), opt)
 	return out, err
 }
 
@@ -321,13 +326,20 @@ func (r *Run) summary(info CheckpointInfo) (json.RawMessage, error) {
 		Loss        string  `json:"loss,omitempty"`
 		Temperature float64 `json:"temperature,omitempty"`
 		BatchSize   int     `json:"batch_size"`
+		Accumulate  int     `json:"accumulate,omitempty"` // batches a step, where it is not 1
 		LR          float64 `json:"lr"`
 		WeightDecay float64 `json:"weight_decay"`
 		Epochs      int     `json:"epochs"`
 		Epoch       int     `json:"epoch"` // begun at the checkpoint
 		Step        int     `json:"step"`
+		Weights     string  `json:"weights,omitempty"` // WeightsBest, where it is not the last
+		EMA         float64 `json:"ema,omitempty"`     // rate of the average that the weights are
 		Seed        uint64  `json:"seed"`
-	}{c.Encoder, c.Width, c.Stem, c.Projector, c.Loss, c.Temperature, c.BatchSize, c.LR, c.WeightDecay, c.Epochs, info.Epoch, info.Step, c.Seed}
+	}{c.Encoder, c.Width, c.Stem, c.Projector, c.Loss, c.Temperature, c.BatchSize, c.Accumulate, c.LR, c.WeightDecay,
+		c.Epochs, info.Epoch, info.Step, info.weights, c.EMA, c.Seed}
+	if c.Accumulate == 1 {
+		s.Accumulate = 0
+	}
 	if c.Method == MethodSupervised {
 		s.Loss, s.Temperature = "", 0
 	}

@@ -67,9 +67,6 @@ func collapse(metrics map[string]float64, chance float64) string {
 	return ""
 }
 
-// metricRank is the effective rank of the embeddings of an epoch's last batch.
-const metricRank = "effective_rank"
-
 // checkHealth warns of a collapse after an epoch.
 func (t *trainer) checkHealth(metrics map[string]float64) {
 	if t.at.Step < healthSteps {
@@ -81,17 +78,15 @@ func (t *trainer) checkHealth(metrics map[string]float64) {
 			chance = c.Chance(t.Config.BatchSize)
 		}
 	}
-	if why := collapse(metrics, chance); why != "" && t.ev.Warn != nil {
+	if why := collapse(metrics, chance); why != "" {
 		c := &t.Config
-		t.ev.Warn(fmt.Sprintf("warning: the run is collapsing: %s; try a lower learning rate (it is %g), a temperature between 0.05 and 1 (it is %g), or a larger batch", why, c.LR, c.Temperature))
+		t.warn("warning: the run is collapsing: %s; try a lower learning rate (it is %g), a temperature between 0.05 and 1 (it is %g), or a larger batch", why, c.LR, c.Temperature)
 	}
 }
 
 // diagnose names the layer where a step first gave NaN or an infinite value.
 func (t *trainer) diagnose(ctx context.Context, in engine.Tensors) string {
-	if t.ev.Warn != nil {
-		t.ev.Warn("the loss is not a number: running the step again on the Go machine to find the first layer that went bad")
-	}
+	t.warn("the loss is not a number: running the step again on the Go machine to find the first layer that went bad")
 	n, err := engine.FirstNonFinite(ctx, t.step.Function, t.program.Before(), in)
 	switch {
 	case err != nil:

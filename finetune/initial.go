@@ -68,7 +68,8 @@ func (c *Config) initialState(p *models.Params) (models.StateDict, *Coverage, er
 // those of state, which holds the parameters p. The file is a checkpoint of a run or
 // the state dict of an encoder, with or without "encoder." in front of its names.
 // The encoder must be there completely and in its shapes; the heads (projector,
-// classifier) are taken where they fit. The state of an optimiser is left out.
+// classifier) are taken where they fit. Where the file has moving averages of the
+// weights these are taken. The state of an optimiser is left out.
 func LoadInitial(path string, p *models.Params, state models.StateDict) (*Coverage, error) {
 	fail := func(err error) (*Coverage, error) { return nil, fmt.Errorf("finetune: init: %w", err) }
 	if err := checkSafetensors(path); err != nil {
@@ -94,7 +95,10 @@ func LoadInitial(path string, p *models.Params, state models.StateDict) (*Covera
 			continue
 		}
 		// A target network starts as the one that it follows.
-		name, ok := strings.CutPrefix(strings.TrimPrefix(s.Name, models.TargetPrefix), prefix)
+		name, ok := strings.CutPrefix(models.StartsAs(s.Name), prefix)
+		if file[models.AveragePrefix+name] != nil {
+			name = models.AveragePrefix + name
+		}
 		v := file[name]
 		if !ok || v == nil {
 			c.Missing = append(c.Missing, s.Name)
@@ -114,7 +118,7 @@ func LoadInitial(path string, p *models.Params, state models.StateDict) (*Covera
 	}
 	for _, name := range file.Names() {
 		switch {
-		case used[name]:
+		case used[name], used[models.AveragePrefix+name]:
 		case strings.HasPrefix(name, optimizerPrefix):
 			c.State++
 		default:
@@ -143,7 +147,7 @@ func notFinite(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(flo
 // check refuses a file that leaves a part of the encoder at random.
 func (c *Coverage) check() error {
 	backbone := func(name string) bool {
-		return strings.HasPrefix(strings.TrimPrefix(name, models.TargetPrefix), backbonePrefix)
+		return strings.HasPrefix(models.StartsAs(name), backbonePrefix)
 	}
 	var missing []string
 	for _, name := range c.Missing {

@@ -51,19 +51,31 @@ func parseMetrics(data []byte) ([]map[string]float64, error) {
 // wholeLines returns the number of bytes up to the end of the last whole line.
 func wholeLines(data []byte) int { return bytes.LastIndexByte(data, '\n') + 1 }
 
-// mendMetrics cuts off a half line that a killed run left, so that the next one
-// stands for itself.
-func (r *Run) mendMetrics() error {
+// mendMetrics cuts off what a killed run left behind its checkpoint: half a line, and
+// epochs that ended after step recorded, which come again.
+func (r *Run) mendMetrics(recorded int) error {
 	path := r.path(fileMetrics)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if n := wholeLines(data); err == nil && n < len(data) {
-		err = os.Truncate(path, int64(n))
-	}
 	if err != nil {
 		return fmt.Errorf("finetune: mend metrics: %w", err)
+	}
+	keep := 0
+	for line := range bytes.Lines(data[:wholeLines(data)]) {
+		var m struct {
+			Step int `json:"step"`
+		}
+		if json.Unmarshal(line, &m) == nil && m.Step > recorded {
+			break
+		}
+		keep += len(line)
+	}
+	if keep < len(data) {
+		if err := os.Truncate(path, int64(keep)); err != nil {
+			return fmt.Errorf("finetune: mend metrics: %w", err)
+		}
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ type Forecast struct {
 
 	Compile time.Duration // to build the graph and compile it
 	Batch   time.Duration // to decode and augment a batch, which is done beside the steps
-	Step    time.Duration // one step
+	Step    time.Duration // one step, with all the batches that it accumulates
 	Total   time.Duration // Steps of them; measuring and saving come on top
 	Memory  int64         // the process's largest resident size in bytes, 0 if unknown
 }
@@ -26,7 +26,7 @@ type Forecast struct {
 // DryRun takes the first batch of a resolved configuration, runs two steps on it and
 // times the second. It writes nothing.
 func DryRun(ctx context.Context, c Config, src augment.Source) (f *Forecast, err error) {
-	perEpoch := src.Len() / c.BatchSize
+	perEpoch := c.stepsPerEpoch(src.Len())
 	started := time.Now()
 	step, err := c.Step(perEpoch)
 	if err != nil {
@@ -54,13 +54,13 @@ func DryRun(ctx context.Context, c Config, src augment.Source) (f *Forecast, err
 		return nil, err
 	}
 	started = time.Now()
-	batch, err := firstBatch(ctx, &c, src)
+	batch, err := firstBatch(ctx, &c, step, src)
 	if err != nil {
 		return nil, err
 	}
 	f.Batch = time.Since(started)
-	for i := range 2 { // the first one sets up memory
-		in := step.Inputs(train.Step{Index: i, Total: max(2, f.Steps), Seed: c.Seed})
+	for range 2 { // the first one sets up memory
+		in := step.Inputs(train.Step{Total: max(2, f.Steps), Batch: c.Accumulate - 1, Seed: c.Seed})
 		if err := addBatch(in, step, batch, &c); err != nil {
 			return nil, err
 		}
@@ -68,7 +68,7 @@ func DryRun(ctx context.Context, c Config, src augment.Source) (f *Forecast, err
 		if _, err := program.Run(ctx, in); err != nil {
 			return nil, err
 		}
-		f.Step = time.Since(started)
+		f.Step = time.Duration(c.Accumulate) * time.Since(started)
 	}
 	f.Total = time.Duration(f.Steps) * f.Step
 	f.Memory = peakMemory()
@@ -76,13 +76,8 @@ func DryRun(ctx context.Context, c Config, src augment.Source) (f *Forecast, err
 }
 
 // firstBatch returns the batch that a run starts with.
-func firstBatch(ctx context.Context, c *Config, src augment.Source) (*augment.Batch, error) {
-	o, err := c.Objective()
-	if err != nil {
-		return nil, err
-	}
-	loader, err := augment.NewLoader(src, augment.LoaderOptions{BatchSize: c.BatchSize, Views: o.Views(),
-		Policy: c.Policy(), Preprocess: c.Preprocess(), Seed: c.Seed, Shuffle: true, DropLast: true, Workers: c.Workers})
+func firstBatch(ctx context.Context, c *Config, step *train.Program, src augment.Source) (*augment.Batch, error) {
+	loader, err := c.loader(src, step, 0, 0)
 	if err != nil {
 		return nil, err
 	}

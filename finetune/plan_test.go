@@ -3,6 +3,7 @@ package finetune_test
 import (
 	"context"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ func TestDryRunTellsWhatTheRunDoes(t *testing.T) {
 				t.Fatal(err)
 			}
 			plan.Dir = ""
-			if f.Plan != plan || f.Steps != r.Steps {
+			if !reflect.DeepEqual(f.Plan, plan) || f.Steps != r.Steps {
 				t.Errorf("%s on %s: planned %+v and %d steps, the run did %+v and %d", method, engine, f.Plan, f.Steps, plan, r.Steps)
 			}
 			if f.Step <= 0 || f.Total != time.Duration(f.Steps)*f.Step {

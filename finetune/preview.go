@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/sslrt/sslrt/augment"
 )
@@ -40,4 +41,46 @@ func (r *Run) WritePreview(src augment.Source) error {
 		return err
 	}
 	return sheet.WritePNG(r.path(filePreview))
+}
+
+// shownImages is the number of images of which an objective's pictures are shown.
+const shownImages = 16
+
+// show leaves the pictures that the objective made of the last batch, each beside the
+// first view of its image, in the run directory and among the events. An epoch that
+// was only ended after a restart has none.
+func (t *trainer) show() error {
+	if t.last == nil {
+		return nil
+	}
+	pre := t.Config.Preprocess()
+	n := min(shownImages, t.Config.BatchSize)
+	for _, name := range t.step.Images {
+		var cells []*augment.Image
+		for i := range n {
+			cells = append(cells, picture(t.views.Float32s(), t.views.Shape(), i, pre),
+				picture(t.last[name].Float32s(), t.last[name].Shape(), i, pre))
+		}
+		sheet := augment.Sheet(cells, 8, max(1, 64/t.Config.ImageSize))
+		if err := sheet.WritePNG(t.path(name + ".png")); err != nil {
+			return fmt.Errorf("finetune: show %s: %w", name, err)
+		}
+		if err := t.record.image(t.at.Step, name, sheet); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// picture returns image i of x: [N, C, H, W], normalised as pre says, as pixels.
+func picture(x []float32, shape []int, i int, pre augment.Preprocess) *augment.Image {
+	channels, area := shape[1], shape[2]*shape[3]
+	x = x[i*channels*area : (i+1)*channels*area]
+	m := augment.NewImage(shape[3], shape[2])
+	for k := range m.Pix {
+		c := min(k%3, channels-1)
+		v := float64(x[c*area+k/3]*pre.Std[c] + pre.Mean[c])
+		m.Pix[k] = uint8(math.Round(255 * max(0, min(1, v))))
+	}
+	return m
 }

@@ -21,10 +21,11 @@ type recorder struct {
 	begun  bool // an epoch was recorded
 }
 
-// newRecorder begins an event file in the run directory. The first one of a run
-// gets the preview of augmented pairs, where there is one.
-func newRecorder(run *Run) (*recorder, error) {
-	if err := run.mendMetrics(); err != nil {
+// newRecorder begins an event file in the run directory, of a run that has recorded
+// metrics up to a step. The first file of a run gets the preview of augmented pairs,
+// where there is one.
+func newRecorder(run *Run, recorded int) (*recorder, error) {
+	if err := run.mendMetrics(recorded); err != nil {
 		return nil, err
 	}
 	earlier, err := filepath.Glob(run.path(tensorboard.Prefix + "*"))
@@ -49,11 +50,16 @@ func (r *recorder) preview() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err == nil {
-		err = errors.Join(r.events.Image(0, "pairs", m), r.events.Flush())
-	}
 	if err != nil {
 		return fmt.Errorf("finetune: record the preview: %w", err)
+	}
+	return r.image(0, "pairs", m)
+}
+
+// image records a picture.
+func (r *recorder) image(step int, name string, m *augment.Image) error {
+	if err := errors.Join(r.events.Image(step, name, m), r.events.Flush()); err != nil {
+		return fmt.Errorf("finetune: record %s: %w", name, err)
 	}
 	return nil
 }

@@ -17,10 +17,10 @@ import (
 	"github.com/sslrt/sslrt/finetune/tensorboard"
 )
 
-// record writes epochs as one start of a run does.
-func record(t *testing.T, run *Run, epochs ...int) {
+// record writes epochs as one start of a run does whose checkpoint is of a step.
+func record(t *testing.T, run *Run, checkpoint int, epochs ...int) {
 	t.Helper()
-	r, err := newRecorder(run)
+	r, err := newRecorder(run, checkpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestRecorderWritesMetricsAndEvents(t *testing.T) {
 	if err := augment.NewImage(40, 30).WritePNG(run.path(filePreview)); err != nil {
 		t.Fatal(err)
 	}
-	record(t, run, 1, 2)
+	record(t, run, 0, 1, 2)
 
 	// Killed while it wrote, and gone on with from the checkpoint before.
 	f, err := os.OpenFile(run.path(fileMetrics), os.O_APPEND|os.O_WRONLY, 0)
@@ -64,7 +64,7 @@ func TestRecorderWritesMetricsAndEvents(t *testing.T) {
 	if last, err := run.LastMetrics(); err != nil || last["epoch"] != 2 {
 		t.Errorf("with half a line at the end: %v, %v", last, err)
 	}
-	record(t, run, 2, 3)
+	record(t, run, 15, 2, 3)
 
 	lines, err := run.readMetrics()
 	if err != nil {
@@ -72,7 +72,7 @@ func TestRecorderWritesMetricsAndEvents(t *testing.T) {
 	}
 	want := []map[string]float64{ // NaN is left out
 		{"epoch": 1, "step": 10, "loss": 4}, {"epoch": 2, "step": 20, "loss": 2},
-		{"epoch": 2, "step": 20, "loss": 2}, {"epoch": 3, "step": 30, "loss": 4. / 3},
+		{"epoch": 3, "step": 30, "loss": 4. / 3},
 	}
 	if d := cmp.Diff(want, lines); d != "" {
 		t.Errorf("metrics.jsonl: %s", d)
@@ -99,14 +99,14 @@ func TestRecorderWritesMetricsAndEvents(t *testing.T) {
 
 func TestRecorderNeedsARun(t *testing.T) {
 	run := &Run{Dir: filepath.Join(t.TempDir(), "missing")}
-	if _, err := newRecorder(run); !errors.Is(err, os.ErrNotExist) {
+	if _, err := newRecorder(run, 0); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no directory: %v", err)
 	}
 	run = &Run{Dir: t.TempDir()}
 	if err := writeFile(run.path(filePreview), []byte("no picture")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newRecorder(run); !errors.Is(err, augment.ErrFormat) {
+	if _, err := newRecorder(run, 0); !errors.Is(err, augment.ErrFormat) {
 		t.Errorf("a broken preview: %v", err)
 	}
 }

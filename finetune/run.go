@@ -19,7 +19,8 @@ const (
 	fileCurves  = "curves.png"
 	fileLast    = "checkpoints/last.safetensors"
 	fileBefore  = "checkpoints/before.safetensors" // the one before the last
-	fileLatest  = "latest"                         // beside the runs: names the newest
+	fileBest    = "checkpoints/best.safetensors"
+	fileLatest  = "latest" // beside the runs: names the newest
 )
 
 // RunsDir is where runs are kept that are not given a directory.

@@ -95,18 +95,27 @@ func (p *Params) add(name string, init Init, trainable bool, sizes []int) *op.No
 	return n
 }
 
-// TargetPrefix starts the names of networks that follow another one, such as
-// "target.encoder" in BYOL and MoCo: they start with the other one's weights.
-const TargetPrefix = "target."
+// Prefixes of the names of networks that follow another one and start with its
+// weights.
+const (
+	TargetPrefix  = "target." // of a target network, such as "target.encoder" in BYOL and MoCo
+	AveragePrefix = "ema."    // of moving averages that are kept beside the weights
+)
 
-// Init draws initial values for all parameters. Each parameter has a random
-// stream of its own, from the seed and its name without TargetPrefix, so that a
-// network keeps its weights when another one is added beside it.
+// StartsAs returns the name of the parameter that the named one starts as: its own
+// but for networks that follow another one.
+func StartsAs(name string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(name, AveragePrefix), TargetPrefix)
+}
+
+// Init draws initial values for all parameters. Each parameter has a random stream
+// of its own, from the seed and the name that it StartsAs, so that a network keeps
+// its weights when another one is added beside it.
 func (p *Params) Init(seed uint64) StateDict {
 	state := StateDict{}
 	for _, s := range p.specs {
 		h := fnv.New64a()
-		h.Write([]byte(strings.TrimPrefix(s.Name, TargetPrefix)))
+		h.Write([]byte(StartsAs(s.Name)))
 		data := make([]float32, s.Node.Size())
 		s.Init(rand.New(rand.NewPCG(seed, h.Sum64())), data)
 		state[s.Name] = tensor.New(tensor.WithShape(s.Node.Dims...), tensor.WithBacking(data))

@@ -51,7 +51,7 @@ func (s SimCLR) Loss(b *train.Builder) *op.Node {
 	z := s.Projector.Forward(b.Scope(NameProjector), h)
 	b.Metric("alignment", Alignment(z))
 	b.Metric("uniformity", Uniformity(z))
-	b.Metric("embedding", h)
+	b.Metric(train.MetricEmbedding, h)
 	switch s.Contrast {
 	case "", LossNTXent:
 		return NTXent(z, s.Temperature)

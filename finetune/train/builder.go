@@ -17,6 +17,10 @@ const (
 	InputRate   = "lr"     // float32 scalar
 	OutputLoss  = "loss"   // float32 scalar
 
+	// MetricEmbedding is what an objective calls the encoder's output: [M, D]. The
+	// trainer measures its effective rank.
+	MetricEmbedding = "embedding"
+
 	// MetricGradNorm is the norm of all gradients together, before any clipping. Of
 	// gradients that are accumulated it is that of their mean, known with the last
 	// batch of a step.
@@ -59,6 +63,7 @@ type Builder struct {
 	labels  *op.Node
 	feeds   []Feed
 	metrics []export.Output
+	images  []string
 	rate    *op.Node
 	norm    *op.Node
 }
@@ -119,6 +124,21 @@ func (b *Builder) GradNorm(grads []*op.Node) *op.Node {
 		b.norm = op.Sqrt(sum)
 	}
 	return b.norm
+}
+
+// Show adds pictures x: [N, C, H, W], in the units of the views, to what a step
+// returns: those of the first images are shown after each epoch, beside the first
+// view, such as reconstructions.
+func (b *Builder) Show(name string, x *op.Node) {
+	if x == nil {
+		return
+	}
+	if len(x.Dims) != 4 || x.Dims[0] != b.N || x.Dims[1] != b.image[0] {
+		b.Graph.Fail("train: show %q: want [%d, %d, H, W], got %v", name, b.N, b.image[0], x.Type)
+		return
+	}
+	b.images = append(b.images, name)
+	b.Metric(name, x)
 }
 
 // Metric adds a value to what a step returns beside the loss: a scalar to be

@@ -64,8 +64,10 @@ type Program struct {
 	Function engine.Function
 	Params   *models.Params
 	Feeds    []Feed
+	Views    int  // of each image
 	Labels   bool // the step takes labels
 	Metrics  []string
+	Images   []string // outputs that are pictures, see Builder.Show
 }
 
 // Build makes the graph of a training step.
@@ -124,7 +126,7 @@ func Build(c Config) (*Program, error) {
 		return nil, fmt.Errorf("train: %w", err)
 	}
 
-	p := &Program{Params: b.Params, Feeds: b.feeds, Labels: b.labels != nil}
+	p := &Program{Params: b.Params, Feeds: b.feeds, Views: b.nviews, Labels: b.labels != nil, Images: b.images}
 	p.Function.Outputs = append([]export.Output{{Name: OutputLoss, Node: loss}}, b.metrics...)
 	for _, m := range b.metrics {
 		p.Metrics = append(p.Metrics, m.Name)

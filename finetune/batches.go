@@ -1,0 +1,40 @@
+package finetune
+
+import (
+	"fmt"
+
+	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/finetune/engine"
+	"github.com/sslrt/sslrt/finetune/train"
+)
+
+// loader reads an epoch (from 0 up) of a source for a step, from one of its batches
+// on.
+func (c *Config) loader(src augment.Source, step *train.Program, epoch, batch int) (*augment.Loader, error) {
+	return augment.NewLoader(src, augment.LoaderOptions{
+		BatchSize: c.BatchSize, Views: step.Views, Policy: c.Policy(), Preprocess: c.Preprocess(),
+		Seed: c.Seed, Epoch: epoch, StartBatch: batch,
+		Shuffle: true, DropLast: true, Workers: c.Workers,
+	})
+}
+
+// addBatch adds the views, and the labels where the step takes them, to its inputs.
+func addBatch(in engine.Tensors, step *train.Program, b *augment.Batch, c *Config) error {
+	n := len(b.Index)
+	views := make([]float32, 0, len(b.Views)*n*c.Channels*c.ImageSize*c.ImageSize)
+	for _, v := range b.Views {
+		views = append(views, v...)
+	}
+	in[train.InputViews] = engine.NewTensor(views, len(b.Views)*n, c.Channels, c.ImageSize, c.ImageSize)
+	if step.Labels {
+		labels := make([]int64, n)
+		for i, l := range b.Labels {
+			if l < 0 {
+				return fmt.Errorf("finetune: method %s needs labels, image number %d has none", c.Method, b.Index[i])
+			}
+			labels[i] = int64(l)
+		}
+		in[train.InputLabels] = engine.NewTensor(labels, n)
+	}
+	return nil
+}
