@@ -75,7 +75,11 @@ func Export(ctx context.Context, run *Run, path string, opt ExportOptions) (Expo
 	}
 	state, info, err := run.LoadWeights(opt.Weights)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Exported{}, fmt.Errorf("finetune: export: %s has no such checkpoint yet: train it first (sslrt pretrain --resume --run %s)", run.Dir, run.Dir)
+		which := ""
+		if opt.Weights == WeightsBest {
+			which = "best "
+		}
+		return Exported{}, fmt.Errorf("finetune: export: %s has no %scheckpoint yet: train it first (sslrt pretrain --resume --run %s)", run.Dir, which, run.Dir)
 	}
 	if err != nil {
 		return Exported{}, err
