@@ -2,41 +2,56 @@ package augment
 
 import "image"
 
-// fromYCbCr converts planar YCbCr with the arithmetic of libjpeg(-turbo): triangle-filtered
-// ("fancy") chroma upsampling for 4:2:0, 4:2:2 and 4:4:0, replication for the rarer ratios, and the
+// chroma is the two subsampled planes of a picture: cw x ch samples, one for sx x sy pixels.
+type chroma struct {
+	cb, cr         []uint8
+	cw, ch, stride int
+	sx, sy         int
+}
+
+// row interpolates the chroma of the pixel row y as libjpeg(-turbo) does: triangle-filtered ("fancy")
+// for 4:2:0, 4:2:2 and 4:4:0, repeated for the rarer ratios. cb and cr have cw*sx values.
+func (c *chroma) row(y int, cb, cr []uint8) {
+	cy := y / c.sy
+	other, bias := cy+1, 2
+	if y%2 == 0 {
+		other, bias = cy-1, 1
+	}
+	switch {
+	// libjpeg does not interpolate horizontally when there are fewer than three chroma columns.
+	case c.sx == 2 && c.sy == 2 && c.cw > 2:
+		upsample2x2(cb, c.line(c.cb, cy), c.line(c.cb, other))
+		upsample2x2(cr, c.line(c.cr, cy), c.line(c.cr, other))
+	case c.sx == 2 && c.sy == 1 && c.cw > 2:
+		upsample2x1(cb, c.line(c.cb, cy))
+		upsample2x1(cr, c.line(c.cr, cy))
+	case c.sx == 1 && c.sy == 2:
+		upsample1x2(cb, c.line(c.cb, cy), c.line(c.cb, other), bias)
+		upsample1x2(cr, c.line(c.cr, cy), c.line(c.cr, other), bias)
+	default:
+		repeat(cb, c.line(c.cb, cy), c.sx)
+		repeat(cr, c.line(c.cr, cy), c.sx)
+	}
+}
+
+// line is a row of a plane; above and below the picture the outermost row goes on.
+func (c *chroma) line(plane []uint8, cy int) []uint8 {
+	cy = min(max(cy, 0), c.ch-1)
+	return plane[cy*c.stride:][:c.cw]
+}
+
+// fromYCbCr converts planar YCbCr with the arithmetic of libjpeg(-turbo): interpolated chroma and the
 // 16-bit fixed-point colour matrix of JFIF. The standard library repeats chroma instead, which differs
 // from what Pillow-trained models saw by up to 30 levels at coloured edges.
 func (m *Image) fromYCbCr(src *image.YCbCr) {
 	sx, sy := chromaStep(src.SubsampleRatio)
-	cw, ch := (m.W+sx-1)/sx, (m.H+sy-1)/sy
 	y0 := src.YOffset(src.Rect.Min.X, src.Rect.Min.Y)
 	c0 := src.COffset(src.Rect.Min.X, src.Rect.Min.Y)
-	line := func(plane []uint8, cy int) []uint8 {
-		cy = min(max(cy, 0), ch-1)
-		return plane[c0+cy*src.CStride:][:cw]
-	}
-	cb, cr := make([]uint8, cw*sx), make([]uint8, cw*sx)
+	c := chroma{cb: src.Cb[c0:], cr: src.Cr[c0:], stride: src.CStride,
+		cw: (m.W + sx - 1) / sx, ch: (m.H + sy - 1) / sy, sx: sx, sy: sy}
+	cb, cr := make([]uint8, c.cw*sx), make([]uint8, c.cw*sx)
 	for y := range m.H {
-		cy := y / sy
-		other, bias := cy+1, 2
-		if y%2 == 0 {
-			other, bias = cy-1, 1
-		}
-		switch {
-		// libjpeg does not interpolate horizontally when there are fewer than three chroma columns.
-		case sx == 2 && sy == 2 && cw > 2:
-			upsample2x2(cb, line(src.Cb, cy), line(src.Cb, other))
-			upsample2x2(cr, line(src.Cr, cy), line(src.Cr, other))
-		case sx == 2 && sy == 1 && cw > 2:
-			upsample2x1(cb, line(src.Cb, cy))
-			upsample2x1(cr, line(src.Cr, cy))
-		case sx == 1 && sy == 2:
-			upsample1x2(cb, line(src.Cb, cy), line(src.Cb, other), bias)
-			upsample1x2(cr, line(src.Cr, cy), line(src.Cr, other), bias)
-		default:
-			repeat(cb, line(src.Cb, cy), sx)
-			repeat(cr, line(src.Cr, cy), sx)
-		}
+		c.row(y, cb, cr)
 		yccToRGB(m.Pix[y*m.W*3:(y+1)*m.W*3], src.Y[y0+y*src.YStride:], cb, cr)
 	}
 }

@@ -19,17 +19,20 @@ func openFolder(root string, opt SourceOptions) (Source, error) {
 		if idx := scan.idx; len(idx) > 0 {
 			return openIDXFolder(root, idx, opt)
 		}
+		if len(scan.cifar) > 0 {
+			return openCIFARFolder(root, scan.cifar, opt)
+		}
 		if scan.others == 0 {
 			return nil, fmt.Errorf("augment: the folder %s is empty: %w", root, ErrNoImages)
 		}
-		return nil, fmt.Errorf("augment: the folder %s holds %d files (such as %s) but none ends in .jpg, .jpeg or .png: %w",
-			root, scan.others, scan.example, ErrNoImages)
+		return nil, fmt.Errorf("augment: the folder %s holds %d files (such as %s) but none ends in %s; give archives and arrays one by one or by a pattern: %w",
+			root, scan.others, scan.example, strings.Join(imageSuffixes, ", "), ErrNoImages)
 	}
 	part, err := arrange(scan.images, root, opt)
 	if err != nil {
 		return nil, err
 	}
-	s := &fileSource{labels: part.labels, classes: part.classes, files: make([]string, len(part.index))}
+	s := &fileSource{labels: part.labels, classes: part.classes, files: make([]string, len(part.index)), decode: opt.Decode}
 	for k, i := range part.index {
 		s.files[k] = filepath.Join(root, filepath.FromSlash(scan.images[i]))
 	}
@@ -40,6 +43,7 @@ func openFolder(root string, opt SourceOptions) (Source, error) {
 type folderScan struct {
 	images  []string
 	idx     []string // IDX image files directly in the root
+	cifar   []string // CIFAR's binary files, anywhere
 	others  int
 	example string // one of the others
 }
@@ -88,6 +92,8 @@ func (s *folderScan) walk(root, rel string, above []os.FileInfo) error {
 			s.images = append(s.images, path)
 		case rel == "" && isIDXName(path):
 			s.idx = append(s.idx, path)
+		case isCIFARName(path):
+			s.cifar = append(s.cifar, path)
 		default:
 			s.others++
 			s.example = path

@@ -179,20 +179,22 @@ func (m *Image) fromPaletted(src *image.Paletted) {
 	}
 }
 
-// fromCMYK follows Pillow's convert("RGB"): 255-K minus the ink's share of it, rounded.
+// fromCMYK follows Pillow's convert("RGB").
 func (m *Image) fromCMYK(src *image.CMYK) {
-	ink := func(c, white int) uint8 {
-		t := c*white + 128
-		return uint8(max(0, white-(t>>8+t)>>8))
-	}
 	for y := range m.H {
 		row := src.Pix[src.PixOffset(src.Rect.Min.X, src.Rect.Min.Y+y):]
 		for x := range m.W {
 			p := row[4*x : 4*x+4]
 			white := 255 - int(p[3])
-			m.set((y*m.W+x)*3, ink(int(p[0]), white), ink(int(p[1]), white), ink(int(p[2]), white))
+			m.set((y*m.W+x)*3, lessInk(p[0], white), lessInk(p[1], white), lessInk(p[2], white))
 		}
 	}
+}
+
+// lessInk is white, 255 less the black, minus the ink's share of it, rounded.
+func lessInk(ink uint8, white int) uint8 {
+	t := int(ink)*white + 128
+	return uint8(max(0, white-(t>>8+t)>>8))
 }
 
 func (m *Image) fromAny(src image.Image) {

@@ -15,8 +15,8 @@ const maxLine = 1 << 16
 
 // readList reads one path per line, with an optional label after a tab. Relative paths start at dir.
 // Whether the files exist shows when they are read.
-func readList(name, dir string, r io.Reader) (*fileSource, error) {
-	s := &fileSource{}
+func readList(name, dir string, r io.Reader, opt DecodeOptions) (*fileSource, error) {
+	s := &fileSource{decode: opt}
 	var labels []string
 	labelled := false
 	lines := bufio.NewScanner(r)

@@ -27,7 +27,7 @@ func newMultiSource(parts []Source) *multiSource {
 			seen[c] = true
 		}
 	}
-	s.classes = sortedKeys(seen)
+	s.classes = sortClasses(seen)
 	for _, p := range parts {
 		// The same data set twice keeps its own order, such as that of numbers.
 		if c := p.Classes(); len(c) == len(s.classes) {

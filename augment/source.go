@@ -2,6 +2,7 @@ package augment
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // Source is a data set of images. All methods are safe for concurrent use; memory does not grow with
@@ -30,11 +30,16 @@ type Source interface {
 
 // SourceOptions are the choices that a path leaves open.
 type SourceOptions struct {
-	// Split picks one part of a source that has train and test parts: a folder or zip with a folder of
-	// that name, or the pair train-*, t10k-* of IDX files. A source without that part is an error.
+	// Split picks one part of a source that has train and test parts: a folder, zip or tar with a folder
+	// of that name, the pair train-*, t10k-* of IDX files, CIFAR's batches, arrays in a .npz whose names
+	// say train and test. A source without that part is an error.
 	Split string
 	// DefaultSplit is used like Split where a source has parts and Split is empty, and nowhere else.
 	DefaultSplit string
+	// Labels is LabelsFine, the default, or LabelsCoarse: which of CIFAR-100's two labels to take.
+	Labels string
+	// Decode says how files of pictures are decoded, and bounds their size.
+	Decode DecodeOptions
 	// Stdin is read for the path "-"; nil for os.Stdin.
 	Stdin io.Reader
 }
@@ -46,13 +51,18 @@ var ErrNoImages = errors.New("no images")
 //
 //   - a folder: images below it, sorted; the folders in it are the classes. It may hold train and test
 //     folders, or MNIST-style IDX files, see [SourceOptions.Split]
-//   - an image (JPEG or PNG)
+//   - an image: JPEG, PNG, GIF, BMP, TIFF or WebP
 //   - a zip of images, laid out like a folder
+//   - a tar of images, plain or .gz, laid out like a folder or a WebDataset shard: a label beside each
+//     image, NAME.jpg with NAME.cls, .json (label, class, cls, class_name, label_name or category) or .txt
 //   - an IDX file of images, plain or .gz; its labels file is found beside it
+//   - a binary file of CIFAR-10 or CIFAR-100, or a folder of them
+//   - an array of images, uint8 [N, H, W], [N, H, W, C] or [N, C, H, W], in a .npy or .npz file; labels,
+//     whole numbers [N], have a name that goes with the images': images and labels, x_train and y_train
 //   - a text file with one path per line, relative to the text file's folder, with an optional label
 //     after a tab
 //   - "-": such a list on standard input, relative to the working directory
-//   - a glob pattern
+//   - a pattern: * and ? and [abc], and braces for several paths: shard-{000..063}.tar, {a,b}.zip
 //
 // A path that exists is never read as a pattern or as "-".
 //
@@ -78,6 +88,13 @@ func Open(paths []string, opt SourceOptions) (Source, error) {
 			}
 		}
 		parts = append(parts, s)
+	}
+	if opt.Labels != "" && opt.Labels != LabelsFine && opt.Labels != LabelsCoarse {
+		return nil, fmt.Errorf("augment: labels %q: choose %s or %s", opt.Labels, LabelsFine, LabelsCoarse)
+	}
+	paths, err := expandBraces(paths)
+	if err != nil {
+		return nil, err
 	}
 	for _, path := range paths {
 		opened, err := openPath(path, opt)
@@ -112,7 +129,7 @@ func openPath(path string, opt SourceOptions) ([]Source, error) {
 		if in == nil {
 			in = os.Stdin
 		}
-		s, err := readList("standard input", ".", in)
+		s, err := readList("standard input", ".", in, opt.Decode)
 		return []Source{s}, err
 	case strings.ContainsAny(path, "*?["):
 		return openGlob(path, opt)
@@ -129,7 +146,7 @@ func openGlob(pattern string, opt SourceOptions) ([]Source, error) {
 		return nil, noSplit(pattern, opt)
 	}
 	var out []Source
-	loose := &fileSource{}
+	loose := &fileSource{decode: opt.Decode}
 	for _, path := range matches {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -138,7 +155,7 @@ func openGlob(pattern string, opt SourceOptions) ([]Source, error) {
 		switch {
 		case isImageName(path):
 			loose.files = append(loose.files, path)
-		case info.IsDir(), strings.EqualFold(filepath.Ext(path), ".zip"), isIDXName(path):
+		case info.IsDir(), isContainerName(path):
 			s, err := openExisting(path, info, opt)
 			if err != nil {
 				for _, o := range out {
@@ -169,14 +186,14 @@ func openExisting(path string, info os.FileInfo, opt SourceOptions) (Source, err
 	}
 	defer f.Close()
 	unsplit := func(s Source, err error) (Source, error) {
-		if err == nil && opt.Split != "" && opt.Split != idxSplit(path) {
+		if err == nil && opt.Split != "" && opt.Split != fileSplit(path) {
 			s.Close()
 			return nil, noSplit(path, opt)
 		}
 		return s, err
 	}
 	if !info.Mode().IsRegular() { // a pipe: <(find ...)
-		return unsplit(readList(path, ".", f))
+		return unsplit(readList(path, ".", f, opt.Decode))
 	}
 	head := make([]byte, 4096)
 	n, err := io.ReadFull(f, head)
@@ -185,51 +202,91 @@ func openExisting(path string, info os.FileInfo, opt SourceOptions) (Source, err
 	}
 	head = head[:n]
 	switch {
-	case sniffImage(head) != "" || isImageName(path):
-		return unsplit(&fileSource{files: []string{path}}, nil)
+	case sniffImage(head) != nil || isImageName(path):
+		return unsplit(&fileSource{files: []string{path}, decode: opt.Decode}, nil)
 	case bytes.HasPrefix(head, []byte("PK\x03\x04")), bytes.HasPrefix(head, []byte("PK\x05\x06")):
 		return openZip(path, opt)
-	case bytes.HasPrefix(head, []byte(gzipMagic)), bytes.HasPrefix(head, []byte("\x00\x00")):
-		return unsplit(openIDX(path))
+	case bytes.HasPrefix(head, []byte(npyMagic)):
+		return unsplit(openNPY(path, opt))
+	case isTar(head) || isTarName(path) && len(head) > 0:
+		return openTar(path, opt)
+	case isCIFARName(path) && len(head) > 0:
+		return unsplit(openCIFAR(path, opt))
+	case bytes.HasPrefix(head, []byte(gzipMagic)):
+		if first, err := firstOfGzip(f); err == nil && isTar(first) {
+			return openTar(path, opt)
+		}
+		return unsplit(openIDX(path, opt))
+	case bytes.HasPrefix(head, []byte("\x00\x00\x08")) || isIDXName(path) && len(head) > 0:
+		return unsplit(openIDX(path, opt))
+	case strings.EqualFold(filepath.Ext(path), ".bin") && isCIFARSize(info.Size()):
+		return unsplit(openCIFAR(path, opt))
 	case len(head) == 0:
 		return nil, fmt.Errorf("augment: %s is empty: %w", path, ErrNoImages)
 	case isText(head):
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return nil, fmt.Errorf("augment: %w", err)
 		}
-		s, err := readList(path, filepath.Dir(path), f)
+		s, err := readList(path, filepath.Dir(path), f, opt.Decode)
 		if err == nil {
 			err = s.checkExists(path)
 		}
 		return unsplit(s, err)
 	}
-	return nil, fmt.Errorf("augment: %s: not an image (JPEG, PNG), zip, IDX file or list of paths", path)
+	return nil, fmt.Errorf("augment: %s: not an image (JPEG, PNG, GIF, BMP, TIFF, WebP), zip, tar, IDX, CIFAR or NumPy file or list of paths", path)
 }
 
 func noSplit(name string, opt SourceOptions) error {
 	return fmt.Errorf("augment: %s is a single part: split %q cannot be chosen from it", name, opt.Split)
 }
 
-func isText(head []byte) bool {
-	if bytes.IndexByte(head, 0) >= 0 {
-		return false
+// fileSplit is the part of a data set that the name of a file claims.
+func fileSplit(path string) string {
+	if s := idxSplit(path); s != "" {
+		return s
 	}
-	for len(head) > 0 {
-		r, n := utf8.DecodeRune(head)
-		if r == utf8.RuneError && n == 1 && len(head) >= utf8.UTFMax {
-			return false
-		}
-		head = head[n:]
+	if s := cifarSplit(path); s != "" {
+		return s
 	}
-	return true
+	if strings.EqualFold(filepath.Ext(path), ".npy") {
+		return arraySplit(strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)))
+	}
+	return ""
 }
 
-func isImageName(name string) bool {
-	switch strings.ToLower(filepath.Ext(name)) {
-	case ".jpg", ".jpeg", ".png":
+func isTarName(path string) bool {
+	name := strings.ToLower(path)
+	return strings.HasSuffix(name, ".tar") || strings.HasSuffix(name, ".tar.gz") || strings.HasSuffix(name, ".tgz")
+}
+
+// isContainerName says whether a file that a pattern matches holds many images.
+func isContainerName(path string) bool {
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".zip", ".npz", ".npy":
 		return true
 	}
-	return false
+	return isTarName(path) || isIDXName(path) || isCIFARName(path)
+}
+
+// firstOfGzip returns the first block of what a file compresses.
+func firstOfGzip(f *os.File) ([]byte, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	r, err := gzip.NewReader(f)
+	if err != nil {
+		return nil, err
+	}
+	block := make([]byte, 512)
+	n, err := io.ReadFull(r, block)
+	return block[:n], err
+}
+
+// isText says whether a file may be a list of names. They need not be UTF-8: file systems have others.
+func isText(head []byte) bool {
+	return !bytes.ContainsFunc(head, func(r rune) bool {
+		return r < ' ' && r != '\t' && r != '\n' && r != '\r' && r != '\f'
+	})
 }
 
 // fileSource is a list of image files.
@@ -237,6 +294,7 @@ type fileSource struct {
 	files   []string
 	labels  []int // nil when unlabelled
 	classes []string
+	decode  DecodeOptions
 }
 
 func (s *fileSource) Len() int          { return len(s.files) }
@@ -251,4 +309,6 @@ func (s *fileSource) Label(i int) int {
 	return s.labels[i]
 }
 
-func (s *fileSource) Image(i int) (*Image, error) { return DecodeFile(s.files[i]) }
+func (s *fileSource) Image(i int) (*Image, error) {
+	return DecodeFileWith(s.files[i], s.decode)
+}

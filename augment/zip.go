@@ -2,85 +2,70 @@ package augment
 
 import (
 	"archive/zip"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"slices"
 	"strings"
 )
 
-// zipSource reads images out of a zip archive without unpacking it. The archive is read through
-// io.ReaderAt, so any number of goroutines may decode from it.
-type zipSource struct {
-	path    string
-	archive *zip.ReadCloser
-	files   []*zip.File
-	part    part
-}
-
+// openZip opens a zip of images, laid out like a folder, in the order of their names, or a .npz file.
 func openZip(path string, opt SourceOptions) (Source, error) {
-	archive, err := zip.OpenReader(path)
+	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("augment: %s: %w", path, err)
+		return nil, fmt.Errorf("augment: %w", err)
 	}
-	s, err := newZipSource(path, archive, opt)
+	s, err := newZip(path, f, opt)
 	if err != nil {
-		archive.Close()
+		f.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func newZipSource(path string, archive *zip.ReadCloser, opt SourceOptions) (*zipSource, error) {
-	s := &zipSource{path: path, archive: archive}
+func newZip(path string, f *os.File, opt SourceOptions) (Source, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("augment: %w", err)
+	}
+	archive, err := zip.NewReader(f, info.Size())
+	if err != nil {
+		return nil, fmt.Errorf("augment: %s: %w", path, err)
+	}
+	if isNPZ(archive.File) {
+		return openNPZ(path, f, archive, opt)
+	}
+	s, err := newZipSource(path, archive, opt)
+	if err != nil {
+		return nil, err
+	}
+	s.close = f.Close
+	return s, nil
+}
+
+func newZipSource(path string, archive *zip.Reader, opt SourceOptions) (*archiveSource, error) {
+	s := &archiveSource{path: path, decode: opt.Decode}
+	var files []*zip.File
 	for _, f := range archive.File {
-		name := zipName(f)
-		if !strings.HasSuffix(name, "/") && isImageName(name) && !slices.ContainsFunc(strings.Split(name, "/"), hidden) {
-			s.files = append(s.files, f)
+		if !strings.HasSuffix(f.Name, "/") && isMember(memberName(f.Name)) {
+			files = append(files, f)
 		}
 	}
-	if len(s.files) == 0 {
-		return nil, fmt.Errorf("augment: the zip %s holds %d entries but none ends in .jpg, .jpeg or .png: %w", path, len(archive.File), ErrNoImages)
+	if len(files) == 0 {
+		return nil, noMembers("zip", path, len(archive.File))
 	}
-	slices.SortStableFunc(s.files, func(a, b *zip.File) int { return strings.Compare(zipName(a), zipName(b)) })
-	names := make([]string, len(s.files))
-	for i, f := range s.files {
-		names[i] = zipName(f)
+	slices.SortStableFunc(files, func(a, b *zip.File) int { return strings.Compare(memberName(a.Name), memberName(b.Name)) })
+	for _, f := range files {
+		s.names = append(s.names, memberName(f.Name))
+	}
+	s.open = func(i int) (io.ReadCloser, error) {
+		if files[i].Flags&1 != 0 {
+			return nil, errors.New("the entry is encrypted")
+		}
+		return files[i].Open()
 	}
 	var err error
-	s.part, err = arrange(names, path, opt)
+	s.part, err = arrange(s.names, path, opt)
 	return s, err
-}
-
-// zipName is the name of an entry with the separators of Windows tools mended. Names are used for
-// labels and messages only; nothing is ever written under them.
-func zipName(f *zip.File) string {
-	return strings.TrimPrefix(strings.ReplaceAll(f.Name, `\`, "/"), "./")
-}
-
-func (s *zipSource) Len() int          { return len(s.part.index) }
-func (s *zipSource) Name(i int) string { return s.path + "#" + zipName(s.files[s.part.index[i]]) }
-func (s *zipSource) Classes() []string { return slices.Clone(s.part.classes) }
-func (s *zipSource) Close() error      { return s.archive.Close() }
-
-func (s *zipSource) Label(i int) int {
-	if s.part.labels == nil {
-		return -1
-	}
-	return s.part.labels[i]
-}
-
-func (s *zipSource) Image(i int) (*Image, error) {
-	f := s.files[s.part.index[i]]
-	if f.Flags&1 != 0 {
-		return nil, fmt.Errorf("augment: decode %s: the entry is encrypted", s.Name(i))
-	}
-	r, err := f.Open()
-	if err != nil {
-		return nil, fmt.Errorf("augment: decode %s: %w", s.Name(i), err)
-	}
-	defer r.Close()
-	m, err := decode(r)
-	if err != nil {
-		return nil, fmt.Errorf("augment: decode %s: %w", s.Name(i), err)
-	}
-	return m, nil
 }

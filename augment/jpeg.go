@@ -1,0 +1,200 @@
+package augment
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"io"
+)
+
+// jpegHead is what stands before the first scan of a JPEG file.
+type jpegHead struct {
+	bytes      []byte // from the start of the file up to the first scan
+	w, h       int
+	components int
+	subsampled bool // of four components: the second and third have half the width and height
+	frame      int  // where the frame header lies in bytes; 0: there is none
+	adobe      int  // where the Adobe marker lies in bytes; 0: there is none
+	transform  byte // what the Adobe marker says: 0 as they are, 1 YCbCr, 2 YCCK
+	exif       []byte
+}
+
+// maxHead bounds what may stand before the pixels: metadata, thumbnails, colour profiles.
+const maxHead = 64 << 20
+
+var errLongHead = errors.New("more than 64 MiB of metadata stand before the pixels")
+
+// readJPEGHead reads up to the first scan. It is as lenient as the decoder that reads the rest: what
+// lies between two markers is skipped.
+func readJPEGHead(r *bufio.Reader) (*jpegHead, error) {
+	h := &jpegHead{}
+	for {
+		marker, err := h.marker(r)
+		if err != nil {
+			return nil, err
+		}
+		if marker == 0xd9 { // end of image
+			return nil, errors.New("the file ends before its pixels")
+		}
+		if marker >= 0xd0 && marker <= 0xd8 {
+			continue // alone, without a length
+		}
+		start := len(h.bytes)
+		var size [2]byte
+		if _, err := io.ReadFull(r, size[:]); err != nil {
+			return nil, eofIsUnexpected(err)
+		}
+		n := int(binary.BigEndian.Uint16(size[:]))
+		if n < 2 {
+			return nil, errors.New("a segment is shorter than its own length")
+		}
+		if start+n > maxHead {
+			return nil, errLongHead
+		}
+		h.bytes = append(h.bytes, size[:]...)
+		h.bytes = append(h.bytes, make([]byte, n-2)...)
+		segment := h.bytes[start+2:]
+		if _, err := io.ReadFull(r, segment); err != nil {
+			return nil, eofIsUnexpected(err)
+		}
+		switch {
+		case marker == 0xda: // start of scan: the pixels follow
+			return h, nil
+		case marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc:
+			if err := h.frameHeader(start, marker, segment); err != nil {
+				return nil, err
+			}
+		case marker == 0xee && len(segment) >= 12 && string(segment[:5]) == "Adobe":
+			h.adobe, h.transform = start, segment[11]
+		case marker == 0xe1 && bytes.HasPrefix(segment, []byte("Exif\x00\x00")) && h.exif == nil:
+			h.exif = bytes.Clone(segment[6:])
+		}
+	}
+}
+
+// marker reads to the next marker and returns its code.
+func (h *jpegHead) marker(r *bufio.Reader) (byte, error) {
+	last := byte(0)
+	for {
+		b, err := r.ReadByte()
+		if err != nil {
+			return 0, eofIsUnexpected(err)
+		}
+		if len(h.bytes) >= maxHead {
+			return 0, errLongHead
+		}
+		h.bytes = append(h.bytes, b)
+		if last == 0xff && b != 0 && b != 0xff {
+			return b, nil
+		}
+		last = b
+	}
+}
+
+func (h *jpegHead) frameHeader(start int, marker byte, s []byte) error {
+	switch {
+	case h.frame != 0:
+		return errors.New("two frame headers")
+	case marker > 0xc2:
+		return fmt.Errorf("unsupported JPEG: process %d (lossless, hierarchical or arithmetic coding)", marker-0xc0)
+	case len(s) < 6 || len(s) != 6+3*int(s[5]):
+		return errors.New("the frame header has the wrong length")
+	case s[0] != 8:
+		return fmt.Errorf("unsupported JPEG: %d bits per sample", s[0])
+	}
+	h.frame = start
+	h.h, h.w, h.components = int(binary.BigEndian.Uint16(s[1:])), int(binary.BigEndian.Uint16(s[3:])), int(s[5])
+	h.subsampled = h.components == 4 && s[7] == 0x22 && s[10] == 0x11
+	return nil
+}
+
+// decodeJPEG reads baseline and progressive files of one (grey), three (YCbCr, RGB) or four (CMYK,
+// YCCK) components.
+func decodeJPEG(r *bufio.Reader, opt DecodeOptions) (*Image, error) {
+	h, err := readJPEGHead(r)
+	if err != nil {
+		return nil, err
+	}
+	if h.frame == 0 {
+		return nil, errors.New("there is no frame header before the pixels")
+	}
+	if err := opt.check(h.w, h.h); err != nil {
+		return nil, err
+	}
+	if h.components == 4 {
+		h.plainCMYK()
+	}
+	src, err := jpeg.Decode(io.MultiReader(bytes.NewReader(h.bytes), r))
+	if err != nil {
+		return nil, err
+	}
+	var m *Image
+	if cmyk, ok := src.(*image.CMYK); ok {
+		m = fromAdobe(cmyk, h.transform != 0, h.subsampled)
+	} else {
+		m = FromImage(src)
+	}
+	if opt.Orient {
+		m = orient(m, exifOrientation(h.exif))
+	}
+	return m, nil
+}
+
+// plainCMYK makes the header say that the four components are to be left as they are. The standard
+// library's decoder then gives them unchanged; asked for the colours of YCCK it would repeat chroma,
+// and without an Adobe marker it would refuse, where libjpeg takes CMYK.
+func (h *jpegHead) plainCMYK() {
+	if h.adobe != 0 {
+		h.bytes[h.adobe+2+11] = 0
+		return
+	}
+	marker := append([]byte("\xff\xd8\xff\xee\x00\x0eAdobe"), make([]byte, 7)...)
+	// Whatever stands before the first marker is its start of image.
+	start := bytes.Index(h.bytes, []byte{0xff, 0xd8})
+	h.bytes = append(marker, h.bytes[start+2:]...)
+}
+
+// fromAdobe converts four components as libjpeg and Pillow do: YCCK to CMYK, subsampled components
+// interpolated; samples inverted as Adobe writes them (so Pillow reads every file of four components);
+// CMYK to RGB without a profile. src holds 255 minus each sample, subsampled ones repeated.
+func fromAdobe(src *image.CMYK, ycck, subsampled bool) *Image {
+	w, h := src.Rect.Dx(), src.Rect.Dy()
+	c := chroma{sx: 1, sy: 1, cw: w, ch: h}
+	if subsampled {
+		c = chroma{sx: 2, sy: 2, cw: (w + 1) / 2, ch: (h + 1) / 2}
+	}
+	c.stride = c.cw
+	c.cb, c.cr = make([]uint8, c.cw*c.ch), make([]uint8, c.cw*c.ch)
+	for y := range c.ch {
+		for x := range c.cw {
+			p := src.Pix[y*c.sy*src.Stride+x*c.sx*4:]
+			c.cb[y*c.cw+x], c.cr[y*c.cw+x] = 255-p[1], 255-p[2]
+		}
+	}
+	m := NewImage(w, h)
+	first, second, third := make([]uint8, w), make([]uint8, c.cw*c.sx), make([]uint8, c.cw*c.sx)
+	for y := range h {
+		c.row(y, second, third)
+		in, out := src.Pix[y*src.Stride:], m.Pix[y*w*3:(y+1)*w*3]
+		for x := range w {
+			first[x] = 255 - in[4*x]
+		}
+		if ycck {
+			yccToRGB(out, first, second, third)
+		} else {
+			for x := range w {
+				out[3*x], out[3*x+1], out[3*x+2] = 255-first[x], 255-second[x], 255-third[x]
+			}
+		}
+		for x := range w { // out holds cyan, magenta and yellow
+			white := 255 - int(in[4*x+3])
+			p := out[3*x : 3*x+3]
+			p[0], p[1], p[2] = lessInk(p[0], white), lessInk(p[1], white), lessInk(p[2], white)
+		}
+	}
+	return m
+}
