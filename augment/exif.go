@@ -1,17 +1,21 @@
 package augment
 
-import (
-	"encoding/binary"
-)
+import "encoding/binary"
 
-// orientationTag is the tag of TIFF and EXIF that says how a picture is to be turned, 1 to 8.
-const orientationTag = 0x0112
-
-// exifOrientation returns the orientation in an EXIF block (a TIFF header and its first directory), 1,
-// as it is, where the block says nothing that can be used.
+// exifOrientation returns the orientation in an EXIF block, 1 to 8; 1, as it is, where the block says
+// nothing that can be used.
 func exifOrientation(block []byte) int {
+	if v := tiffValue(block, 0x0112); v >= 1 && v <= 8 {
+		return v
+	}
+	return 1
+}
+
+// tiffValue returns a 16-bit number from the first directory of a TIFF file, which an EXIF block is too;
+// -1 where it is not there.
+func tiffValue(block []byte, tag uint16) int {
 	if len(block) < 8 {
-		return 1
+		return -1
 	}
 	var order binary.ByteOrder
 	switch string(block[:4]) {
@@ -20,28 +24,27 @@ func exifOrientation(block []byte) int {
 	case "MM\x00*":
 		order = binary.BigEndian
 	default:
-		return 1
+		return -1
 	}
 	at := int64(order.Uint32(block[4:]))
 	if at+2 > int64(len(block)) {
-		return 1
+		return -1
 	}
 	entries := block[at+2:]
 	for range int(order.Uint16(block[at:])) {
 		if len(entries) < 12 {
-			return 1
+			return -1
 		}
 		// tag, type, count, value: type 3 is a 16-bit number, which stands at the value's beginning.
-		if order.Uint16(entries) == orientationTag {
-			v := order.Uint16(entries[8:])
-			if order.Uint16(entries[2:]) != 3 || order.Uint32(entries[4:]) != 1 || v < 1 || v > 8 {
-				return 1
+		if order.Uint16(entries) == tag {
+			if order.Uint16(entries[2:]) != 3 || order.Uint32(entries[4:]) != 1 {
+				return -1
 			}
-			return int(v)
+			return int(order.Uint16(entries[8:]))
 		}
 		entries = entries[12:]
 	}
-	return 1
+	return -1
 }
 
 // orient turns m upright by the orientation of EXIF. The result may be m itself.

@@ -1,16 +1,19 @@
 package augment
 
 import (
+	"archive/tar"
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"fmt"
 	"image"
 	"image/color"
 	"image/jpeg"
 	"image/png"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -155,3 +158,99 @@ func gz(t testing.TB, data []byte) []byte {
 func grayscaleValue(m *Image) int { return int(m.Pix[0]) }
 
 var red = color.NRGBA{R: 200, G: 30, B: 10, A: 255}
+
+// member is a file in an archive.
+type member struct {
+	name string
+	data []byte
+}
+
+func tarBytes(t testing.TB, members ...member) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, m := range members {
+		if err := w.WriteHeader(&tar.Header{Name: m.name, Mode: 0o644, Size: int64(len(m.data))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(m.data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// tarLinks is a tar with one picture and links to other names.
+func tarLinks(t testing.TB, picture string, links ...string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	data := grayPNG(t, 5)
+	if err := w.WriteHeader(&tar.Header{Name: picture, Mode: 0o644, Size: int64(len(data))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	for i, to := range links {
+		typ := byte(tar.TypeSymlink)
+		if i%2 == 1 {
+			typ = tar.TypeLink
+		}
+		if err := w.WriteHeader(&tar.Header{Name: fmt.Sprintf("links/%d.png", i), Linkname: to, Typeflag: typ}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// npyBytes is an array as NumPy saves it; shape as Python prints it.
+func npyBytes(descr, shape string, data []byte) []byte {
+	dict := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': %s, }", descr, shape)
+	dict += strings.Repeat(" ", 63-(10+len(dict))%64) + "\n"
+	b := binary.LittleEndian.AppendUint16([]byte("\x93NUMPY\x01\x00"), uint16(len(dict)))
+	return append(append(b, dict...), data...)
+}
+
+func npzBytes(t testing.TB, method uint16, arrays map[string][]byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, name := range sortedKeys(arrays) {
+		f, err := w.CreateHeader(&zip.FileHeader{Name: name + ".npy", Method: method})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write(arrays[name]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// cifarBytes are records with so many bytes of label; the last byte is the label, and each channel of an
+// image is the label plus the channel's number.
+func cifarBytes(head int, labels ...uint8) []byte {
+	var b []byte
+	for _, l := range labels {
+		record := make([]byte, head+cifarImage)
+		record[head-1] = l
+		if head == 2 {
+			record[0] = l / 5
+		}
+		for i := range cifarImage {
+			record[head+i] = l + uint8(i/1024)
+		}
+		b = append(b, record...)
+	}
+	return b
+}

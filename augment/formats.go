@@ -184,6 +184,13 @@ func decodeTIFF(r *bufio.Reader, opt DecodeOptions) (*Image, error) {
 		return nil, err
 	}
 	m := FromImage(src)
+	// Fax coding (compression 2 to 4) of 0 for black: the package takes white runs for white, libtiff
+	// and so Pillow for 0.
+	if c := tiffValue(data, 259); c >= 2 && c <= 4 && tiffValue(data, 262) == 1 {
+		for i, v := range m.Pix {
+			m.Pix[i] = 255 - v
+		}
+	}
 	if opt.Orient {
 		m = orient(m, exifOrientation(data))
 	}

@@ -370,30 +370,3 @@ func TestZipEntryErrors(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func FuzzOpen(f *testing.F) {
-	f.Add(idxBytes(2))
-	f.Add(idxLabelBytes(1, 2))
-	f.Add([]byte("a.png\tcat\nb.png\n"))
-	f.Add([]byte("\x1f\x8b\x08\x00"))
-	archive, err := os.ReadFile(zipFile(f, "cat/a.png", "dog/b.png"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(archive)
-	f.Add(gz(f, idxBytes(1)))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		path := write(t, filepath.Join(t.TempDir(), "x-images-idx3-ubyte"), data)
-		s, err := Open([]string{path}, SourceOptions{Decode: DecodeOptions{MaxPixels: 1 << 16}})
-		if err != nil {
-			return
-		}
-		defer s.Close()
-		for i := range min(s.Len(), 20) {
-			if l := s.Label(i); l >= len(s.Classes()) || s.Name(i) == "" {
-				t.Errorf("image %d: label %d of %v, name %q", i, l, s.Classes(), s.Name(i))
-			}
-			_, _ = s.Image(i)
-		}
-	})
-}
