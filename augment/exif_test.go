@@ -65,10 +65,10 @@ func TestDamagedEXIF(t *testing.T) {
 		"":   1,
 		good: 6,
 		"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x08\x00\x00": 8,
-		strings.Replace(good, "\x06", "\x09", 1):                                           1,
-		strings.Replace(good, "\x06", "\x00", 1):                                           1,
-		strings.Replace(good, "\x08", "\xff", 1):                                           1, // the directory lies outside
-		strings.Replace(good, "\x12\x01\x03", "\x12\x01\x04", 1):                           1, // a number of another type
+		strings.Replace(good, "\x06", "\x09", 1):                                          1,
+		strings.Replace(good, "\x06", "\x00", 1):                                          1,
+		strings.Replace(good, "\x08", "\xff", 1):                                          1, // the directory lies outside
+		strings.Replace(good, "\x12\x01\x03", "\x12\x01\x04", 1):                          1, // a number of another type
 		good[:len(good)-4]: 1,
 		"XX" + good[2:]:    1,
 	} {
