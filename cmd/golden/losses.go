@@ -13,6 +13,8 @@ var lossKinds = map[string]func(b *build) (outputs, error){
 	"info_nce_symmetric":       buildSymmetricInfoNCE,
 	"alignment":                buildAlignment,
 	"uniformity":               buildUniformity,
+	"reconstruction":           buildReconstruction,
+	"ssim_loss":                buildSSIM,
 }
 
 func runLoss(c *Case, m engine.Machine) error {
