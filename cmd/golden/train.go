@@ -9,10 +9,8 @@ import (
 	"strings"
 
 	"github.com/sslrt/sslrt/finetune/engine"
-	"github.com/sslrt/sslrt/finetune/objective"
 	"github.com/sslrt/sslrt/finetune/optim"
 	"github.com/sslrt/sslrt/finetune/train"
-	"github.com/sslrt/sslrt/models"
 )
 
 // trainCase holds the keys that only training cases have.
@@ -46,42 +44,57 @@ type trainParams struct {
 	Batches int `json:"distinct_batches"`
 	Sizes   struct {
 		Widths, Blocks []int
-		ProjHidden     int `json:"proj_hidden"`
-		ProjOut        int `json:"proj_out"`
+		ProjHidden     int   `json:"proj_hidden"`
+		ProjOut        int   `json:"proj_out"`
+		AEChannels     []int `json:"ae_channels"`
 		Act            string
 	}
-	Hyper     struct{ T float64 }
+	Hyper struct {
+		T       float64
+		Classes int
+	}
 	Optimizer json.RawMessage
+}
 
-	sgd struct {
+// optimizer reads the optimiser of the case and its learning rate.
+func (p trainParams) optimizer() (train.Optimizer, float64, error) {
+	var o struct {
 		Type        string
 		Rate        float64 `json:"lr"`
 		Momentum    float64
 		Dampening   float64
 		Nesterov    bool
+		Betas       [2]float64
+		Eps         float64
 		WeightDecay float64 `json:"weight_decay"`
 	}
+	if err := strict(p.Optimizer, &o); err != nil {
+		return nil, 0, err
+	}
+	decay := optim.Decay{Rate: o.WeightDecay}
+	switch o.Type {
+	case "sgd":
+		return optim.SGD{Momentum: o.Momentum, Dampening: o.Dampening, Nesterov: o.Nesterov, Decay: decay}, o.Rate, nil
+	case "adam":
+		return optim.Adam{Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, Decay: decay}, o.Rate, nil
+	}
+	return nil, 0, uncovered("no optimiser %q", o.Type)
 }
 
 func runTrain(c *Case, m engine.Machine) error {
-	if c.Op != "train_simclr" {
+	method, ok := trainMethods[c.Op]
+	if !ok {
 		return uncovered("no such method yet")
 	}
 	var p trainParams
 	if err := c.params(&p); err != nil {
 		return err
 	}
-	if err := strict(p.Optimizer, &p.sgd); err != nil {
-		return err
-	}
-	if p.sgd.Type != "sgd" {
-		return uncovered("no optimiser %q", p.sgd.Type)
-	}
 	var extra trainCase
 	if err := json.Unmarshal(c.raw, &extra); err != nil {
 		return err
 	}
-	r, err := newTrainRun(c, p, m)
+	r, err := newTrainRun(c, p, method, m)
 	if err != nil {
 		return err
 	}
@@ -102,20 +115,14 @@ func runTrain(c *Case, m engine.Machine) error {
 
 // config returns the training step that the case describes, from the parts that
 // `sslrt pretrain` uses.
-func (p trainParams) config(a *arrays, image []int) train.Config {
-	activation := models.Activation(p.Sizes.Act)
-	projector := models.Projector{Widths: []int{p.Sizes.ProjHidden, p.Sizes.ProjOut}, Activation: activation,
-		Bias: a.has("step00/projector.0.bias"), LastNorm: a.has("step00/projector.4.weight")}
-	o := p.sgd
-	return train.Config{
-		Objective: objective.SimCLR{
-			Encoder:   models.ResNet{Blocks: p.Sizes.Blocks, Widths: p.Sizes.Widths, Stem: models.StemCIFAR, Activation: activation},
-			Projector: projector, Temperature: p.Hyper.T,
-		},
-		Optimizer: optim.SGD{Momentum: o.Momentum, Dampening: o.Dampening, Nesterov: o.Nesterov, Decay: optim.Decay{Rate: o.WeightDecay}},
-		Rate:      func(train.Step) float64 { return o.Rate },
-		BatchSize: image[1], Image: image[2:], Gradients: true,
+func (r *trainRun) config() (train.Config, error) {
+	optimizer, rate, err := r.p.optimizer()
+	if err != nil {
+		return train.Config{}, err
 	}
+	o, err := r.method.objective(r)
+	return train.Config{Objective: o, Optimizer: optimizer, Rate: func(train.Step) float64 { return rate },
+		BatchSize: r.image[1], Image: r.image[2:], Gradients: true}, err
 }
 
 // firstStep checks loss, gradients and new state of one step from the initial
@@ -141,10 +148,10 @@ func (r *trainRun) firstStep(extra trainCase) error {
 	return r.checkState("step01", extra)
 }
 
-// restart runs on from a stored state and stored momentum.
+// restart runs on from a stored state and the optimiser's.
 func (r *trainRun) restart(name string, extra trainCase) error {
 	s := extra.Restarts[name]
-	if err := r.load(strings.TrimSuffix(s.Start, "*"), name+"/opt_momentum_buffer/"); err != nil {
+	if err := r.load(strings.TrimSuffix(s.Start, "*"), name+"/opt_"); err != nil {
 		return err
 	}
 	for i := range s.Steps {
@@ -188,7 +195,7 @@ func (r *trainRun) free(extra trainCase) error {
 		}
 	}
 	if extra.Binding == r.p.Steps {
-		return r.checkFeatures(extra)
+		return r.checkEvaluation(extra)
 	}
 	return nil
 }

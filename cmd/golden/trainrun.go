@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"path/filepath"
+	"slices"
 	"strings"
 
 	"gorgonia.org/tensor"
 
 	"github.com/sslrt/sslrt/export"
 	"github.com/sslrt/sslrt/finetune/engine"
-	"github.com/sslrt/sslrt/finetune/objective"
 	"github.com/sslrt/sslrt/finetune/train"
 	"github.com/sslrt/sslrt/models"
 	"github.com/sslrt/sslrt/models/op"
@@ -21,19 +20,21 @@ import (
 
 // trainRun is a compiled training step of a case with its batches.
 type trainRun struct {
-	c *Case
-	p trainParams
-	m engine.Machine
-	a *arrays
+	c      *Case
+	p      trainParams
+	method trainMethod
+	m      engine.Machine
+	a      *arrays
 
 	built   *train.Program
 	program engine.Program
-	views   [2][]float32 // [batches, N, C, H, W]
-	image   []int        // batches, N, C, H, W
+	views   [][]float32 // of each view [batches, N, C, H, W]
+	labels  []int64     // [batches, N], nil without
+	image   []int       // batches, N, C, H, W
 }
 
-func newTrainRun(c *Case, p trainParams, m engine.Machine) (r *trainRun, err error) {
-	r = &trainRun{c: c, p: p, m: m}
+func newTrainRun(c *Case, p trainParams, method trainMethod, m engine.Machine) (r *trainRun, err error) {
+	r = &trainRun{c: c, p: p, method: method, m: m}
 	if r.a, err = c.open(); err != nil {
 		return nil, err
 	}
@@ -42,13 +43,23 @@ func newTrainRun(c *Case, p trainParams, m engine.Machine) (r *trainRun, err err
 		return nil, err
 	}
 	defer shared.Close()
-	for i, name := range []string{"x1", "x2"} {
-		if r.views[i], err = shared.floats32(name); err != nil {
+	for _, name := range method.views {
+		v, err := shared.floats32(name)
+		if err != nil {
 			return nil, err
 		}
-		r.image = shared.shape(name)
+		r.views, r.image = append(r.views, v), shared.shape(name)
 	}
-	if r.built, err = train.Build(p.config(r.a, r.image)); err != nil {
+	if method.labels != "" {
+		if r.labels, err = shared.ints(method.labels); err != nil {
+			return nil, err
+		}
+	}
+	config, err := r.config()
+	if err != nil {
+		return nil, err
+	}
+	if r.built, err = train.Build(config); err != nil {
 		return nil, err
 	}
 	if r.program, err = m.Compile(r.built.Function); err != nil {
@@ -62,36 +73,56 @@ func (r *trainRun) close() {
 	r.a.Close()
 }
 
-// load sets the parameters to a stored state; momentum buffers are zeros where
-// no prefix for them is given.
-func (r *trainRun) load(prefix, momentum string) error {
-	state := models.StateDict{}
+// torchStateNames are torch.optim's names of an optimiser's state by ours.
+var torchStateNames = map[string]string{"momentum": "momentum_buffer"}
+
+// optimizerState splits the name of a piece of the optimiser's state, such as
+// "optim.momentum.fc.weight", into torch.optim's and the weight's.
+func optimizerState(name string) (state, weight string, ok bool) {
+	rest, ok := strings.CutPrefix(name, "optim.")
+	if !ok {
+		return "", "", false
+	}
+	state, weight, ok = strings.Cut(rest, ".")
+	if usual := torchStateNames[state]; usual != "" {
+		state = usual
+	}
+	return state, weight, ok
+}
+
+// load sets the parameters to a stored state; the optimiser's state is zeros where no
+// prefix for it is given.
+func (r *trainRun) load(prefix, optimizer string) error {
+	values := models.StateDict{}
 	for _, s := range r.built.Params.Specs() {
-		name, isBuffer := strings.CutPrefix(s.Name, momentumPrefix)
+		state, weight, ok := optimizerState(s.Name)
 		var err error
 		switch {
-		case !isBuffer:
-			state[s.Name], err = r.a.dense(prefix + s.Name)
-		case momentum == "":
-			state[s.Name] = engine.NewTensor(make([]float32, s.Node.Size()), s.Node.Dims...)
+		case !ok:
+			values[s.Name], err = r.a.dense(prefix + s.Name)
+		case optimizer == "":
+			values[s.Name] = engine.NewTensor(make([]float32, s.Node.Size()), s.Node.Dims...)
 		default:
-			state[s.Name], err = r.a.dense(momentum + name)
+			values[s.Name], err = r.a.dense(optimizer + state + "/" + weight)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if err := r.built.Params.Check(state); err != nil {
+	if err := r.built.Params.Check(values); err != nil {
 		return err
 	}
-	return r.program.Load(engine.Tensors(state))
+	return r.program.Load(engine.Tensors(values))
 }
 
-// batch returns both views of batch i: [2N, C, H, W].
+// batch returns all views of batch i: [V*N, C, H, W].
 func (r *trainRun) batch(i int) *tensor.Dense {
 	n := op.Dims(r.image[1:]...).Size()
-	data := append(append([]float32(nil), r.views[0][i*n:(i+1)*n]...), r.views[1][i*n:(i+1)*n]...)
-	return engine.NewTensor(data, append([]int{2 * r.image[1]}, r.image[2:]...)...)
+	var data []float32
+	for _, v := range r.views {
+		data = append(data, v[i*n:(i+1)*n]...)
+	}
+	return engine.NewTensor(data, append([]int{len(r.views) * r.image[1]}, r.image[2:]...)...)
 }
 
 // result is what a step returns.
@@ -103,7 +134,11 @@ type result struct {
 // step runs step number t, counted from 1.
 func (r *trainRun) step(t int) (result, error) {
 	in := r.built.Inputs(train.Step{Index: t - 1, Total: r.p.Steps})
-	in[train.InputViews] = r.batch((t - 1) % r.p.Batches)
+	batch, n := (t-1)%r.p.Batches, r.image[1]
+	in[train.InputViews] = r.batch(batch)
+	if r.labels != nil {
+		in[train.InputLabels] = engine.NewTensor(slices.Clone(r.labels[batch*n:(batch+1)*n]), n)
+	}
 	out, err := r.program.Run(context.Background(), in)
 	if err != nil {
 		return result{}, err
@@ -173,7 +208,7 @@ func (r *trainRun) checkState(name string, extra trainCase) error {
 	state := r.program.State()
 	var difference, size float64
 	for _, s := range r.built.Params.Specs() {
-		if strings.HasPrefix(s.Name, momentumPrefix) {
+		if _, _, ok := optimizerState(s.Name); ok {
 			continue
 		}
 		want, err := r.a.floats(name + "/" + s.Name + "_f64")
@@ -197,30 +232,29 @@ func (r *trainRun) checkState(name string, extra trainCase) error {
 	return within(name+": relative distance of all weights", math.Sqrt(difference/size), 0, limit.RelL2)
 }
 
-// checkFeatures compares the embeddings of the test images in evaluation mode.
-// Those images lie beside the cases; a folder without them is not checked here.
-func (r *trainRun) checkFeatures(extra trainCase) error {
-	limit := extra.Eval["eval_features"].MaxAbs
-	images, err := openArrays(filepath.Join(r.c.dir, "shared_labelled.npz"))
+// checkEvaluation compares what the network gives in evaluation mode after the last
+// step. A folder without the images is not checked here.
+func (r *trainRun) checkEvaluation(extra trainCase) error {
+	e := r.method.eval
+	limit := extra.Eval[e.output].MaxAbs
+	images, err := e.images(r)
 	if limit == 0 || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer images.Close()
-	test, err := images.dense("x_test")
+	params := models.NewParams(op.NewGraph())
+	x := params.Graph.Input("x", op.Float32, op.Batched(images.Shape()...))
+	o, err := r.method.objective(r)
 	if err != nil {
 		return err
 	}
-	params := models.NewParams(op.NewGraph())
-	x := params.Graph.Input("x", op.Float32, op.Batched(test.Shape()...))
-	encoder := r.p.config(r.a, r.image).Objective.(objective.SimCLR).Encoder
-	h := encoder.Forward(models.NewScope(params, false).Sub(objective.NameEncoder), x)
+	y := e.forward(o, models.NewScope(params, false), x)
 	if err := params.Graph.Err(); err != nil {
 		return err
 	}
-	program, err := r.m.Compile(engine.Function{Outputs: []export.Output{{Name: "h", Node: h}}})
+	program, err := r.m.Compile(engine.Function{Outputs: []export.Output{{Name: "y", Node: y}}})
 	if err != nil {
 		return err
 	}
@@ -228,9 +262,9 @@ func (r *trainRun) checkFeatures(extra trainCase) error {
 	if err := program.Load(r.program.State()); err != nil {
 		return err
 	}
-	out, err := program.Run(context.Background(), engine.Tensors{"x": test})
+	out, err := program.Run(context.Background(), engine.Tensors{"x": images})
 	if err != nil {
 		return err
 	}
-	return checkWithin(r.a, "eval_features", float64s(out["h"]), limit, 0)
+	return checkWithin(r.a, e.output, float64s(out["y"]), limit, 0)
 }
