@@ -50,6 +50,17 @@ var opKinds = map[string]func(b *build) (outputs, error){
 	"reduce":              buildReduce,
 	"elementwise":         buildElementwise,
 	"chain":               buildChain,
+
+	"pixel_shuffle":             pixels(op.PixelShuffle),
+	"pixel_unshuffle":           pixels(op.PixelUnshuffle),
+	"pad":                       buildPad,
+	"embedding":                 buildEmbedding,
+	"multi_head_self_attention": buildSelfAttention,
+	"vit_block":                 buildViTBlock,
+	"vit_patch_embed":           buildPatchEmbed,
+	"mae_patchify":              pixels(op.Patchify),
+	"mae_unpatchify":            buildUnpatchify,
+	"mae_mask_restore":          buildMaskRestore,
 }
 
 func runOp(c *Case, m engine.Machine) error {

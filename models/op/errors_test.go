@@ -124,6 +124,21 @@ func TestWrongCalls(t *testing.T) {
 		{"ConvTranspose2D output padding", func(g *op.Graph, x *op.Node) *op.Node {
 			return op.ConvTranspose2D(x, g.Input("w", op.Float32, op.Dims(3, 5, 3, 3)), nil, op.Conv{}, [2]int{-1, 0})
 		}, "want 0 or more"},
+		{"PadWith axis", func(g *op.Graph, x *op.Node) *op.Node { return op.PadWith(x, 4, 1, 1, op.PadEdge, 0) }, "Pad: axis 4"},
+		{"PadWith reflect", func(g *op.Graph, x *op.Node) *op.Node { return op.PadWith(x, 1, 3, 0, op.PadReflect, 0) }, "too few to pad by 3"},
+		{"PadWith the batch", func(g *op.Graph, x *op.Node) *op.Node { return op.PadWith(x, 0, 1, 0, op.PadEdge, 0) }, "cannot pad the batch"},
+		{"PixelShuffle", func(g *op.Graph, x *op.Node) *op.Node { return op.PixelShuffle(x, 2) }, "want x: [N, C*2*2, H, W]"},
+		{"PixelUnshuffle", func(g *op.Graph, x *op.Node) *op.Node { return op.PixelUnshuffle(x, 4) }, "want x: [N, C, H*4, W*4]"},
+		{"Patchify", func(g *op.Graph, x *op.Node) *op.Node { return op.Patchify(x, 4) }, "does not split into patches of 4x4"},
+		{"Unpatchify", func(g *op.Graph, x *op.Node) *op.Node { return op.Unpatchify(x, 4, 8, 8) }, "are not patches"},
+		{"PatchEmbed", func(g *op.Graph, x *op.Node) *op.Node { return op.PatchEmbed(x, x, nil) }, "want x: [N, C, H, W] and w: [D, C, p, p]"},
+		{"TakeRows", func(g *op.Graph, x *op.Node) *op.Node { return op.TakeRows(x, x) }, "want x: [N, L, D]"},
+		{"LinearTokens", func(g *op.Graph, x *op.Node) *op.Node { return op.LinearTokens(x, x, nil) }, "want x: [..., K] and w: [L, K]"},
+		{"SelfAttention", func(g *op.Graph, x *op.Node) *op.Node {
+			y, _ := op.SelfAttention{Heads: 5}.Apply(op.Slice(op.Reshape(x, op.Batched(2, 24, 6)), 1, 0, 2), nil)
+			return y
+		}, "a multiple of 5 heads"},
+		{"PrependToken", func(g *op.Graph, x *op.Node) *op.Node { return op.PrependToken(op.Flatten(x), x) }, "want x: [N, L, D]"},
 		{"GlobalAveragePool", func(g *op.Graph, x *op.Node) *op.Node { return op.GlobalAveragePool(op.Flatten(x)) }, "axis 2 is outside"},
 		{"BatchNorm", func(g *op.Graph, x *op.Node) *op.Node {
 			v := g.Input("v", op.Float32, op.Dims(4))

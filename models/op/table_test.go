@@ -100,6 +100,10 @@ func average(p op.Pool, countPad bool) func(x []*op.Node) *op.Node {
 	return one(func(x *op.Node) *op.Node { return op.AvgPool2D(x, p, countPad) })
 }
 
+func padded(axis, before, after int, mode op.PadMode, value float64) func(x []*op.Node) *op.Node {
+	return one(func(x *op.Node) *op.Node { return op.PadWith(x, axis, before, after, mode, value) })
+}
+
 func resized(h, w int, r op.Resampling) func(x []*op.Node) *op.Node {
 	return one(func(x *op.Node) *op.Node { return op.Resize(x, h, w, r) })
 }
@@ -251,6 +255,32 @@ var table = []tableCase{
 	{name: "ConvTranspose2D grouped", inputs: []input{batched(4, 3, 3), plain(4, 2, 2, 2), plain(4)}, build: transposed(op.Conv{Stride: [2]int{2, 2}, Groups: 2}, [2]int{})},
 	{name: "ConvTranspose2D output padding of a stride", inputs: []input{batched(2, 3, 3), plain(2, 2, 2, 2)},
 		build: transposed(op.Conv{Dilation: [2]int{2, 3}, Pad: [4]int{1, 0, 1, 0}}, [2]int{1, 2})},
+
+	{name: "PadWith a value", inputs: []input{batched(3, 2)}, build: padded(1, 2, 1, op.PadConstant, 0.5)},
+	{name: "PadWith reflect", inputs: []input{batched(2, 4)}, build: padded(2, 3, 1, op.PadReflect, 0)},
+	{name: "PadWith reflect after", inputs: []input{batched(4, 2)}, build: padded(1, 0, 2, op.PadReflect, 0)},
+	{name: "PadWith edge", inputs: []input{batched(2, 3)}, build: padded(-1, 2, 3, op.PadEdge, 0)},
+	{name: "PadWith wrap", inputs: []input{batched(3, 2)}, build: padded(1, 2, 3, op.PadWrap, 0)},
+	{name: "PadWith negative numbers", inputs: []input{batched(5, 2)}, build: padded(1, -2, 1, op.PadEdge, 0)},
+	{name: "PixelShuffle", inputs: []input{batched(8, 2, 3)}, build: one(func(x *op.Node) *op.Node { return op.PixelShuffle(x, 2) })},
+	{name: "PixelUnshuffle", inputs: []input{batched(2, 4, 6)}, build: one(func(x *op.Node) *op.Node { return op.PixelUnshuffle(x, 2) })},
+	{name: "Patchify", inputs: []input{batched(2, 4, 6)}, build: one(func(x *op.Node) *op.Node { return op.Patchify(x, 2) })},
+	{name: "Unpatchify", inputs: []input{batched(6, 8)}, build: one(func(x *op.Node) *op.Node { return op.Unpatchify(x, 2, 4, 6) })},
+	{name: "PatchEmbed", inputs: []input{batched(2, 4, 6), plain(3, 2, 2, 2), plain(3)}, build: func(x []*op.Node) *op.Node { return op.PatchEmbed(x[0], x[1], x[2]) }},
+	{name: "PrependToken", inputs: []input{batched(3, 4), plain(1, 1, 4)}, build: two(op.PrependToken)},
+	{name: "TakeRows", inputs: []input{batched(5, 3), batched(2).as(fixed)}, build: two(func(x, order *op.Node) *op.Node {
+		return op.TakeRows(x, op.ArgSort(order))
+	})},
+	{name: "LinearTokens", inputs: []input{batched(3, 4), plain(2, 4), plain(2)}, build: func(x []*op.Node) *op.Node { return op.LinearTokens(x[0], x[1], x[2]) }},
+	{name: "Attention", inputs: []input{batched(3, 2), batched(4, 2), batched(4, 3), plain(3, 4)}, build: func(x []*op.Node) *op.Node {
+		y, _ := op.Attention(x[0], x[1], x[2], x[3])
+		return y
+	}},
+	{name: "SelfAttention", inputs: []input{batched(3, 4), plain(12, 4), plain(12), plain(4, 4), plain(4)}, build: func(x []*op.Node) *op.Node {
+		y, _ := op.SelfAttention{InWeight: op.Scale(x[1], 0.1), InBias: x[2], OutWeight: x[3], OutBias: x[4], Heads: 2}.
+			Apply(x[0], op.CausalMask(x[0].Graph(), 3))
+		return y
+	}},
 
 	{name: "BatchNormTrain", inputs: []input{batched(3, 2, 4), plain(3), plain(3)}, training: true,
 		build: func(x []*op.Node) *op.Node { y, _, _ := op.BatchNormTrain(x[0], x[1], x[2], 1e-2); return y }},
