@@ -5,36 +5,21 @@ import (
 	"fmt"
 	"math"
 
-	"gonum.org/v1/gonum/mat"
-
 	"github.com/sslrt/sslrt/finetune/engine"
+	"github.com/sslrt/sslrt/finetune/metrics"
 	"github.com/sslrt/sslrt/finetune/train"
 )
 
 // EffectiveRank tells how many directions embeddings x: [n, dim] really use: the
 // exponential of the entropy of their singular values, made to sum to 1 (RankMe,
 // Garrido et al., 2023). It is 1 when all point the same way and at most min(n,
-// dim).
+// dim); NaN when it is not defined.
 func EffectiveRank(x []float32, dim int) float64 {
-	values := make([]float64, len(x))
-	for i, v := range x {
-		values[i] = float64(v)
-	}
-	var svd mat.SVD
-	if !svd.Factorize(mat.NewDense(len(x)/dim, dim, values), mat.SVDNone) {
+	rank, err := metrics.RankMe(x, dim)
+	if err != nil {
 		return math.NaN()
 	}
-	sigma := svd.Values(nil)
-	sum := 0.0
-	for _, s := range sigma {
-		sum += s
-	}
-	entropy := 0.0
-	for _, s := range sigma {
-		p := s/sum + 1e-7
-		entropy -= p * math.Log(p)
-	}
-	return math.Exp(entropy)
+	return rank
 }
 
 // Bounds beyond which a run is said to collapse. Measured after one short epoch of
