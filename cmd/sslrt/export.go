@@ -56,6 +56,8 @@ pixels as they are, [N, H, W, 3].`,
 				return fmt.Errorf("export: --to safetensors is not built yet: the weights of a run are in its checkpoints/last.safetensors")
 			case !slices.Contains(exportParts, opt.Part):
 				return usagef("--part is %q: choose %s", opt.Part, strings.Join(exportParts, ", "))
+			case opt.Weights != finetune.WeightsLast && opt.Weights != finetune.WeightsBest:
+				return usagef("--weights is %q: choose %s or %s", opt.Weights, finetune.WeightsLast, finetune.WeightsBest)
 			case opt.Model.Input != onnx.InputFloat && opt.Model.Input != onnx.InputUint8:
 				return usagef("--input is %q: choose %s or %s", opt.Model.Input, onnx.InputFloat, onnx.InputUint8)
 			}
@@ -79,6 +81,7 @@ pixels as they are, [N, H, W, 3].`,
 	f.StringVar(&profile, "profile", "", "how to read --checkpoint (not built yet)")
 	f.StringVar(&to, "to", "onnx", "file format: onnx")
 	f.StringVar(&opt.Part, "part", finetune.PartAuto, "what to write: "+strings.Join(exportParts, ", "))
+	f.StringVar(&opt.Weights, "weights", finetune.WeightsLast, "which checkpoint of the run: last or best (see pretrain --best-by)")
 	f.StringVar(&opt.Model.Input, "input", onnx.InputFloat, "type of the input: float or uint8")
 	f.IntVar(&opt.Model.Opset, "opset", export.DefaultOpset, "version of ONNX's operators, 13 to 22")
 	f.BoolVar(&fold, "fold-batchnorm", true, "fold BatchNorm into the convolutions; false keeps it trainable")

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"math"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -52,8 +55,9 @@ keys are those of config.yaml.`,
 	f.IntVar(&c.Channels, "channels", c.Channels, "3, or 1 for grey images")
 	f.IntVar(&c.Epochs, "epochs", c.Epochs, "passes over the data; 0 keeps the initial weights")
 	f.IntVar(&c.BatchSize, "batch-size", c.BatchSize, "images; a step runs two views of each")
+	f.IntVar(&c.Accumulate, "accumulate", c.Accumulate, "batches whose gradients are averaged into one step; a contrastive loss still compares within each batch")
 	f.StringVar(&c.Optimizer, "optimizer", c.Optimizer, "sgd, adam, adamw, rmsprop or lars")
-	f.Float64Var(&c.LR, "lr", c.LR, "learning rate (default: sgd 0.06 * batch size / 128, lars 0.3 * batch size / 256, adam and adamw 1e-3, rmsprop 1e-2)")
+	f.Float64Var(&c.LR, "lr", c.LR, "learning rate (default: sgd 0.06 * images a step / 128, lars 0.3 * images a step / 256, adam and adamw 1e-3, rmsprop 1e-2)")
 	f.Float64Var(&c.Momentum, "momentum", c.Momentum, "of sgd, rmsprop and lars")
 	f.BoolVar(&c.Nesterov, "nesterov", c.Nesterov, "Nesterov's form of the momentum")
 	f.Float64Var(&c.WeightDecay, "weight-decay", c.WeightDecay, "on all weights (default, as any negative value: sgd 5e-4, lars 1e-6, adamw 1e-2, others 0)")
@@ -61,6 +65,9 @@ keys are those of config.yaml.`,
 	f.Float64Var(&c.ClipNorm, "clip-norm", c.ClipNorm, "largest norm of all gradients together; 0 does not clip")
 	f.Float64Var(&c.WarmupEpochs, "warmup-epochs", c.WarmupEpochs, "of a linearly rising learning rate, before the schedule")
 	f.StringVar(&c.Schedule, "schedule", c.Schedule, "of the learning rate: cosine, constant or step (--set milestones=60,80 --set gamma=0.1)")
+	f.Float64Var(&c.EMA, "ema", c.EMA, "keep a moving average of the weights at this rate, such as 0.999, and measure and export that; 0: none")
+	f.StringVar(&c.BestBy, "best-by", c.BestBy, "metric of an epoch by which checkpoints/best.safetensors is chosen: loss, knn, effective_rank, ...")
+	f.IntVar(&c.Patience, "patience", c.Patience, "stop after so many epochs without a better --best-by; 0: never")
 	f.Uint64Var(&c.Seed, "seed", c.Seed, "of weights, order and augmentations")
 	f.StringVar(&c.Engine, "engine", c.Engine, "auto, ort (ONNX Runtime) or go")
 	f.StringVar(&c.Device, "device", c.Device, "cpu or cuda:0")
@@ -166,27 +173,60 @@ func pretrain(ctx context.Context, o pretrainOptions, s streams, g *global) erro
 	report.finish()
 	if err != nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("%w\ngo on with: sslrt pretrain --resume --run %s", err, run.Dir)
+			return fmt.Errorf("%w\ngo on with: sslrt pretrain --resume --run %s", err, shellWord(run.Dir))
 		}
 		return err
 	}
 	if g.json {
-		return printJSON(s.out, map[string]any{"run": result.Dir, "steps": result.Steps, "seconds": result.Seconds,
-			"images_per_s": result.ImagesPerS, "data_wait": result.DataWait, "metrics": result.Metrics})
+		err = printJSON(s.out, newPretrainResult(result))
+	} else {
+		err = printSummary(s.out, &run.Config, result)
 	}
-	fmt.Fprintf(s.out, "%s: %d steps in %s, %.0f images/s, %.0f%% of the time waiting for data\nnext: sslrt export encoder.onnx --run %s\n",
-		result.Dir, result.Steps, time.Duration(result.Seconds*float64(time.Second)).Round(time.Second), result.ImagesPerS, 100*result.DataWait, result.Dir)
-	return nil
+	if err == nil && result.Skipped > 0 {
+		err = skippedError{result.Skipped, src.Len()}
+	}
+	return err
+}
+
+// pretrainResult is what pretrain prints under --json.
+type pretrainResult struct {
+	Run        string             `json:"run"`
+	Steps      int                `json:"steps"`
+	Epochs     int                `json:"epochs"`
+	Seconds    float64            `json:"seconds"` // of this process, like the two that follow
+	ImagesPerS float64            `json:"images_per_s"`
+	DataWait   float64            `json:"data_wait"`
+	Metrics    map[string]float64 `json:"metrics"` // of the last epoch
+	Best       *finetune.Best     `json:"best"`    // null without an epoch
+	Stopped    bool               `json:"stopped_early"`
+	Skipped    int                `json:"skipped"`
+}
+
+func newPretrainResult(r *finetune.Result) pretrainResult {
+	out := pretrainResult{r.Dir, r.Steps, r.Epochs, r.Seconds, r.ImagesPerS, r.DataWait, maps.Clone(r.Metrics), nil, r.Stopped, r.Skipped}
+	maps.DeleteFunc(out.Metrics, func(_ string, v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }) // JSON has neither
+	if r.Best.Epoch > 0 {
+		out.Best = &r.Best
+	}
+	return out
 }
 
 // newRun makes the run directory.
 func newRun(dir string, c finetune.Config, src augment.Source) (*finetune.Run, error) {
 	if dir == "" {
 		dir = filepath.Join(finetune.RunsDir, c.Method+"-"+c.Encoder+"-"+time.Now().Format("20060102-150405"))
+		for base, i := dir, 2; exists(dir); i++ { // begun in the same second, or the clock went back
+			dir = fmt.Sprintf("%s-%d", base, i)
+		}
 	}
 	run, err := finetune.CreateRun(dir, c)
 	if err != nil {
 		return nil, err
 	}
 	return run, run.WritePreview(src)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }

@@ -3,31 +3,44 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
-	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
 	"github.com/sslrt/sslrt/finetune"
 )
 
-// trainReport shows how a run goes: a bar on a terminal, a line an epoch and one
-// every ten seconds elsewhere.
+// trainReport shows how a run goes: a line that is drawn anew on a terminal, a line
+// an epoch and one every ten seconds elsewhere.
 type trainReport struct {
 	w      io.Writer
 	config *finetune.Config
-	bar    *progressbar.ProgressBar
+	width  func() int // of the terminal, 0 where there is none
 	shown  time.Time
 }
 
-// lineEvery is the pause between two lines of progress where there is no bar.
-const lineEvery = 10 * time.Second
+const (
+	lineEvery = 10 * time.Second       // between two lines of progress where there is no bar
+	barEvery  = 200 * time.Millisecond // between two drawings of the bar
+)
 
 func newTrainReport(w io.Writer, c *finetune.Config) *trainReport {
-	return &trainReport{w: w, config: c, shown: time.Now()}
+	r := &trainReport{w: w, config: c, width: func() int { return 0 }, shown: time.Now()}
+	if isTerminal(w) {
+		r.width = func() int {
+			columns, _, err := term.GetSize(int(w.(*os.File).Fd()))
+			if err != nil {
+				return 80
+			}
+			return columns
+		}
+	}
+	return r
 }
 
 func isTerminal(w io.Writer) bool {
@@ -41,60 +54,139 @@ func (r *trainReport) events() finetune.Events {
 
 func (r *trainReport) started(p finetune.Plan) {
 	c := r.config
-	fmt.Fprintf(r.w, "run %s\n%s, %s width %g, %s stem, %d px, %.2f million weights\n%d images, %d epochs of %d steps, batch %d, learning rate %g, seed %d\nengine %s: %s\n",
-		p.Dir, c.Method, c.Encoder, c.Width, c.Stem, c.ImageSize, float64(p.Weights)/1e6,
-		p.Images, c.Epochs, p.StepsPerEpoch, c.BatchSize, c.LR, c.Seed, p.Engine, p.EngineWhy)
-	switch {
-	case p.Start.Step > 0:
-		fmt.Fprintf(r.w, "goes on at step %d\n", p.Start.Step)
+	batch := fmt.Sprint(c.BatchSize)
+	if c.Accumulate > 1 {
+		batch += fmt.Sprintf(" (%d of them a step)", c.Accumulate)
 	}
-	if isTerminal(r.w) && c.Epochs > 0 {
-		r.bar = progressbar.NewOptions(c.Epochs*p.StepsPerEpoch, progressbar.OptionSetWriter(r.w),
-			progressbar.OptionThrottle(200*time.Millisecond), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
-		_ = r.bar.Set(p.Start.Step)
+	fmt.Fprintf(r.w, "run %s\n%s, %s width %g, %s stem, %d px, %.2f million weights\n%d images, %d epochs of %d steps, batch %s, learning rate %g, seed %d\nengine %s: %s\n",
+		p.Dir, c.Method, c.Encoder, c.Width, c.Stem, c.ImageSize, float64(p.Weights)/1e6,
+		p.Images, c.Epochs, p.StepsPerEpoch, batch, c.LR, c.Seed, p.Engine, p.EngineWhy)
+	if p.Start.Step > 0 || p.Start.Batch > 0 {
+		fmt.Fprintf(r.w, "goes on at step %d\n", p.Start.Step)
 	}
 }
 
 func (r *trainReport) step(p finetune.Progress) {
-	text := fmt.Sprintf("epoch %d/%d loss %.4f %.0f images/s data wait %.0f%% left %s",
-		p.Epoch, r.config.Epochs, p.Loss, p.ImagesPerS, 100*p.DataWait, p.Left.Round(time.Second))
-	if r.bar != nil {
-		r.bar.Describe(text)
-		_ = r.bar.Set(p.Step)
+	width, every := r.width(), lineEvery
+	if width > 0 {
+		every = barEvery
+	}
+	if time.Since(r.shown) < every {
 		return
 	}
-	if time.Since(r.shown) >= lineEvery {
-		r.shown = time.Now()
-		fmt.Fprintf(r.w, "step %d/%d %s\n", p.Step, p.Total, text)
+	r.shown = time.Now()
+	if width > 0 {
+		fmt.Fprintf(r.w, "\r\x1b[K%s", bar(p, r.config.Epochs, width-1))
+	} else {
+		fmt.Fprintln(r.w, progressLine(p, r.config.Epochs))
 	}
+}
+
+// progressLine says all that is known after a step.
+func progressLine(p finetune.Progress, epochs int) string {
+	return fmt.Sprintf("step %d/%d epoch %d/%d left %s %.0f images/s %.0f%% of the time waiting for data  %s",
+		p.Step, p.Total, p.Epoch, epochs, p.Left.Round(time.Second), p.ImagesPerS, 100*p.DataWait, metricsText(p.Metrics))
+}
+
+// barMetrics are the metrics in the bar, the ones to lose last first.
+var barMetrics = []struct{ name, short string }{
+	{"loss", "loss %.4f"}, {"uniformity", "unif %.2f"}, {"alignment", "align %.2f"},
+	{"effective_rank", "rank %.1f"}, {"grad_norm", "grad %.2g"},
+}
+
+// bar is progressLine in at most so many columns: what does not fit is left out.
+func bar(p finetune.Progress, epochs, width int) string {
+	parts := []string{fmt.Sprintf("epoch %d/%d", p.Epoch, epochs), "left " + p.Left.Round(time.Second).String(),
+		fmt.Sprintf("%.0f img/s", p.ImagesPerS), fmt.Sprintf("wait %.0f%%", 100*p.DataWait)}
+	for _, m := range barMetrics {
+		if v, ok := p.Metrics[m.name]; ok {
+			parts = append(parts, fmt.Sprintf(m.short, v))
+		}
+	}
+	share := float64(p.Step) / float64(max(1, p.Total))
+	line := fmt.Sprintf("%3.0f%%", 100*share)
+	for _, part := range parts {
+		if len(line)+1+len(part) > width {
+			return line[:min(len(line), max(0, width))]
+		}
+		line += " " + part
+	}
+	if cells := min(40, width-len(line)-1); cells >= 8 {
+		full := int(share * float64(cells))
+		line = strings.Repeat("█", full) + strings.Repeat("░", cells-full) + " " + line
+	}
+	return line
 }
 
 func (r *trainReport) epoch(e finetune.EpochReport) {
-	if r.bar != nil {
-		_ = r.bar.Clear()
-	}
-	names := make([]string, 0, len(e.Metrics))
-	for name := range e.Metrics {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	parts := make([]string, len(names))
-	for i, name := range names {
-		parts[i] = fmt.Sprintf("%s %.4f", name, e.Metrics[name])
-	}
-	fmt.Fprintf(r.w, "epoch %d/%d: %s\n", e.Epoch, r.config.Epochs, strings.Join(parts, "  "))
+	r.line(fmt.Sprintf("epoch %d/%d: %s", e.Epoch, r.config.Epochs, metricsText(e.Metrics)))
 	r.shown = time.Now()
 }
 
-func (r *trainReport) warn(message string) {
-	if r.bar != nil {
-		_ = r.bar.Clear()
+// metricsText lists metrics by name.
+func metricsText(metrics map[string]float64) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(metrics)) {
+		parts = append(parts, fmt.Sprintf("%s %.4f", name, metrics[name]))
 	}
-	fmt.Fprintln(r.w, message)
+	return strings.Join(parts, "  ")
 }
 
-func (r *trainReport) finish() {
-	if r.bar != nil {
-		_ = r.bar.Finish()
+func (r *trainReport) warn(message string) { r.line(message) }
+
+// line writes a whole line, over the bar where there is one.
+func (r *trainReport) line(text string) {
+	if r.width() > 0 {
+		fmt.Fprint(r.w, "\r\x1b[K")
 	}
+	fmt.Fprintln(r.w, text)
+}
+
+// finish takes the bar away.
+func (r *trainReport) finish() {
+	if r.width() > 0 {
+		fmt.Fprint(r.w, "\r\x1b[K")
+	}
+}
+
+// printSummary says what a run left and what to type next.
+func printSummary(w io.Writer, c *finetune.Config, res *finetune.Result) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %d steps in %s, %.0f images/s, %.0f%% of the time waiting for data\n",
+		res.Dir, res.Steps, time.Duration(res.Seconds*float64(time.Second)).Round(time.Second), res.ImagesPerS, 100*res.DataWait)
+	next := "sslrt export " + exportName(c) + " --run " + shellWord(res.Dir)
+	if best := res.Best; best.Epoch > 0 {
+		fmt.Fprintf(&b, "best %s: %.4f in epoch %d of %d\n", best.Metric, best.Value, best.Epoch, res.Epochs)
+		if res.Stopped {
+			fmt.Fprintf(&b, "stopped early: %d epochs brought no better %s\n", c.Patience, best.Metric)
+		}
+		if res.Stopped || c.BestBy != finetune.DefaultConfig().BestBy && best.Epoch < res.Epochs {
+			next += " --weights " + finetune.WeightsBest // what was asked for, and not the last
+		}
+	}
+	if res.Skipped > 0 {
+		fmt.Fprintf(&b, "%d images could not be read (named above) and were replaced by others\n", res.Skipped)
+	}
+	fmt.Fprintf(&b, "next: %s\n", next)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// exportName is a usual name for what a run is for.
+func exportName(c *finetune.Config) string {
+	if c.Method == finetune.MethodSupervised {
+		return "classifier.onnx"
+	}
+	return "encoder.onnx"
+}
+
+// shellWord writes an argument so that a shell reads it as one word.
+func shellWord(s string) string {
+	plain := func(r rune) bool {
+		return r >= utf8.RuneSelf || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_-./:@%+=,", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
