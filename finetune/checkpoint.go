@@ -164,6 +164,9 @@ func (r *Run) loadCheckpoint() (state models.StateDict, info CheckpointInfo, dam
 	}
 	state, info, err = readCheckpoint(r.path(fileBefore))
 	if err == nil {
+		if errors.Is(damage, fs.ErrNotExist) { // killed between the two renames of a save
+			damage = nil
+		}
 		return state, info, damage, nil
 	}
 	// A file that is there and damaged must not pass for a run without checkpoint,
