@@ -127,20 +127,7 @@ func (p Preprocess) Len() int { return p.Channels * p.Height * p.Width }
 
 // Apply resizes and crops m to Width x Height, still 8-bit RGB. The result may be m itself.
 func (p Preprocess) Apply(m *Image) *Image {
-	w, h := m.W, m.H
-	switch p.Resize {
-	case ResizeExact:
-		w, h = p.Width, p.Height
-		if p.ResizeTo > 0 {
-			w, h = p.ResizeTo, p.ResizeTo
-		}
-	case ResizeShorter:
-		if w <= h {
-			w, h = p.ResizeTo, p.ResizeTo*h/w
-		} else {
-			w, h = p.ResizeTo*w/h, p.ResizeTo
-		}
-	}
+	w, h := p.resized(m.W, m.H)
 	// Of a very long image only the middle is kept; do not scale the rest up first.
 	if p.Crop == CropCenter && w*h > MaxPixels {
 		m, w, h = p.trim(m, w, h)
@@ -261,4 +248,36 @@ func (n *normalizer) tensor(dst []float32, m *Image) {
 		g[i] = tg[pix[3*i+1]]
 		b[i] = tb[pix[3*i+2]]
 	}
+}
+
+// Window returns the part of an image of w x h pixels that the network sees, in pixels of the image:
+// x0, y0 to x1, y1, from edge to edge. A crop larger than the resized image reaches beyond it.
+func (p Preprocess) Window(w, h int) (x0, y0, x1, y1 float64) {
+	rw, rh := p.resized(w, h)
+	left, top := float64(cropOffset(rw, p.Width)), float64(cropOffset(rh, p.Height))
+	sx, sy := float64(w)/float64(rw), float64(h)/float64(rh)
+	return left * sx, top * sy, (left + float64(p.Width)) * sx, (top + float64(p.Height)) * sy
+}
+
+// cropOffset is where a central crop begins, negative where it is padded.
+func cropOffset(have, want int) int {
+	src, dst, _ := centerSpan(have, want)
+	return src - dst
+}
+
+// resized returns the size of an image of w x h pixels before it is cropped.
+func (p Preprocess) resized(w, h int) (int, int) {
+	switch p.Resize {
+	case ResizeExact:
+		if p.ResizeTo > 0 {
+			return p.ResizeTo, p.ResizeTo
+		}
+		return p.Width, p.Height
+	case ResizeShorter:
+		if w <= h {
+			return p.ResizeTo, p.ResizeTo * h / w
+		}
+		return p.ResizeTo * w / h, p.ResizeTo
+	}
+	return w, h
 }

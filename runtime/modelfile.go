@@ -10,8 +10,9 @@ import (
 	"github.com/sslrt/sslrt/models/onnx"
 )
 
-// imageInput returns the model's one input, a batch of images.
-func imageInput(m *onnx.Model) (*onnx.ValueInfo, error) {
+// ImageInput returns the model's one input without a default, a batch of images:
+// float32 [N, C, H, W] or uint8 [N, H, W, C].
+func ImageInput(m *onnx.Model) (*onnx.ValueInfo, error) {
 	var inputs []*onnx.ValueInfo
 	for _, in := range m.Graph.Inputs {
 		if m.Graph.Initializer(in.Name) == nil { // others have a default
@@ -76,9 +77,9 @@ func sizes(v *onnx.ValueInfo) []int {
 	return out
 }
 
-// preprocessing puts together how an image becomes the input: the file's
+// InputPreprocess puts together how an image becomes a model's input: the file's
 // metadata, the caller's entries over it, and what the input's shape fixes.
-func preprocessing(info onnx.Info, in *onnx.ValueInfo, override map[string]string) (augment.Preprocess, error) {
+func InputPreprocess(info onnx.Info, in *onnx.ValueInfo, override map[string]string) (augment.Preprocess, error) {
 	entries := map[string]string{}
 	for k, v := range info.Preprocess {
 		entries[k] = v

@@ -26,6 +26,8 @@ type Options struct {
 	// Output names the output to take, for a model that has several and none of
 	// the usual name.
 	Output string
+	// Threshold replaces the one in a detector's file.
+	Threshold *float64
 	// Preprocess replaces single entries of the preprocessing in the file's
 	// metadata, and gives it for a foreign file, by the keys of
 	// augment.Preprocess.Metadata: size, mean, std, resize and so on.
@@ -97,7 +99,7 @@ func newNetwork(name string, data []byte, opt Options, kinds []string, usual str
 	if k := n.info.Kind; k != "" && !slices.Contains(kinds, k) && opt.Output == "" {
 		return nil, fail(fmt.Errorf("it is a %s, want an %s", k, kinds[0]))
 	}
-	in, err := imageInput(model)
+	in, err := ImageInput(model)
 	if err != nil {
 		return nil, fail(err)
 	}
@@ -106,7 +108,7 @@ func newNetwork(name string, data []byte, opt Options, kinds []string, usual str
 		return nil, fail(err)
 	}
 	n.bytes = in.Type == onnx.Uint8
-	if n.pre, err = preprocessing(n.info, in, opt.Preprocess); err != nil {
+	if n.pre, err = InputPreprocess(n.info, in, opt.Preprocess); err != nil {
 		return nil, fail(err)
 	}
 	if _, err := ort.Init(ort.FindOptions{Path: opt.Library}); err != nil {

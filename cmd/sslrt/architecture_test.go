@@ -17,7 +17,7 @@ var layers = map[string][]string{
 	"cmd/sslrt":  {"finetune"},
 	"cmd/golden": {"finetune"},
 
-	"finetune":                {"finetune/objective", "finetune/optim", "finetune/knn", "finetune/metrics", "finetune/linear", "finetune/cluster", "finetune/project", "finetune/anomaly", "finetune/tensorboard", "models/checkpoint", "runtime"},
+	"finetune":                {"finetune/objective", "finetune/optim", "finetune/knn", "finetune/metrics", "finetune/linear", "finetune/cluster", "finetune/project", "finetune/anomaly", "finetune/detector", "finetune/tensorboard", "models/checkpoint", "runtime"},
 	"finetune/objective":      {"finetune/train"},
 	"finetune/optim":          {"finetune/train"},
 	"finetune/train":          {"finetune/engine"},
@@ -30,6 +30,7 @@ var layers = map[string][]string{
 	"finetune/cluster":        {"finetune/distance", "models/onnx"},
 	"finetune/project":        {"finetune/distance"},
 	"finetune/anomaly":        {"finetune/distance"},
+	"finetune/detector":       {"finetune/metrics", "runtime"},
 	"finetune/tensorboard":    {"augment"},
 
 	"export":            {"models", "augment"},

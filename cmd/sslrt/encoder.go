@@ -41,8 +41,17 @@ func (f *encoderFlags) register(cmd *cobra.Command) {
 
 // load opens the model.
 func (f *encoderFlags) load(path string) (*runtime.Encoder, error) {
+	opt, err := f.options()
+	if err != nil {
+		return nil, err
+	}
+	return runtime.Load(path, opt)
+}
+
+// options returns how a model is loaded.
+func (f *encoderFlags) options() (runtime.Options, error) {
 	if f.job.Workers < 0 || f.job.BatchSize < 1 || f.threads < 0 {
-		return nil, usagef("got --batch-size %d, --workers %d, --threads %d: want 1, 0, 0 or more", f.job.BatchSize, f.job.Workers, f.threads)
+		return runtime.Options{}, usagef("got --batch-size %d, --workers %d, --threads %d: want 1, 0, 0 or more", f.job.BatchSize, f.job.Workers, f.threads)
 	}
 	opt := runtime.Options{
 		Session:    ort.Options{Device: f.device, Threads: f.threads},
@@ -52,7 +61,7 @@ func (f *encoderFlags) load(path string) (*runtime.Encoder, error) {
 	for _, entry := range f.preprocess {
 		key, value, ok := strings.Cut(entry, "=")
 		if !ok {
-			return nil, usagef("--preprocess %s: want KEY=VALUE", entry)
+			return runtime.Options{}, usagef("--preprocess %s: want KEY=VALUE", entry)
 		}
 		opt.Preprocess[key] = value
 	}
@@ -61,7 +70,7 @@ func (f *encoderFlags) load(path string) (*runtime.Encoder, error) {
 			opt.Preprocess[key] = value
 		}
 	}
-	return runtime.Load(path, opt)
+	return opt, nil
 }
 
 // embed writes the embeddings of src to sink, showing what as the progress and

@@ -102,6 +102,7 @@ var commands = []func(streams, *global) *cobra.Command{
 	newExport,
 	newEmbed,
 	newEvaluate,
+	newAnomaly,
 	newAugment,
 	newInspect,
 	newVerify,

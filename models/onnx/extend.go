@@ -87,3 +87,15 @@ func (n *Node) reads() map[string]bool {
 	}
 	return names
 }
+
+// Inner returns a Builder for a graph inside a node, such as the body of a Loop. It
+// may read the values of b's graph, and takes names that neither has.
+func (b *Builder) Inner() *Builder {
+	return &Builder{graph: new(Graph), opsets: slices.Clone(b.opsets), used: b.used, next: b.next, shared: map[string]string{}}
+}
+
+// Graph returns the finished graph of a Builder from Inner, for a [GraphAttr].
+func (b *Builder) Graph(name string) *Graph {
+	b.graph.Name = name
+	return b.graph
+}

@@ -16,17 +16,18 @@ import (
 const (
 	KeyPrefix = "sslrt."
 
-	KeyKind          = KeyPrefix + "kind"           // one of the Kind constants
-	KeyVersion       = KeyPrefix + "version"        // of the program that wrote the file
-	KeyMethod        = KeyPrefix + "method"         // what it was trained by: "simclr", "padim"
-	KeyLayer         = KeyPrefix + "layer"          // where in the network the embedding is taken
-	KeyEmbeddingSize = KeyPrefix + "embedding_size" // decimal
-	KeyClasses       = KeyPrefix + "classes"        // JSON list of names, in index order
-	KeyThreshold     = KeyPrefix + "threshold"      // decimal; a detector's decision
-	KeyScoreRange    = KeyPrefix + "score_range"    // JSON [low, high]; usual scores of a detector
-	KeyInput         = KeyPrefix + "input"          // InputFloat or InputUint8
-	KeyBatch         = KeyPrefix + "batch"          // decimal; the fixed batch of a train-step
-	KeyTraining      = KeyPrefix + "training"       // JSON object, a summary of the run
+	KeyKind          = KeyPrefix + "kind"            // one of the Kind constants
+	KeyVersion       = KeyPrefix + "version"         // of the program that wrote the file
+	KeyMethod        = KeyPrefix + "method"          // what it was trained by: "simclr", "padim"
+	KeyLayer         = KeyPrefix + "layer"           // where in the network the embedding is taken
+	KeyEmbeddingSize = KeyPrefix + "embedding_size"  // decimal
+	KeyClasses       = KeyPrefix + "classes"         // JSON list of names, in index order
+	KeyThreshold     = KeyPrefix + "threshold"       // decimal; a detector's decision
+	KeyPixelThresh   = KeyPrefix + "pixel_threshold" // decimal; of a heatmap's values
+	KeyScoreRange    = KeyPrefix + "score_range"     // JSON [low, high]; usual scores of a detector
+	KeyInput         = KeyPrefix + "input"           // InputFloat or InputUint8
+	KeyBatch         = KeyPrefix + "batch"           // decimal; the fixed batch of a train-step
+	KeyTraining      = KeyPrefix + "training"        // JSON object, a summary of the run
 
 	// KeyPreprocess starts the keys of the evaluation preprocessing, which package
 	// augment writes and reads: "sslrt.preprocess.size" and so on.
@@ -59,6 +60,7 @@ type Info struct {
 	EmbeddingSize int
 	Classes       []string
 	Threshold     *float64
+	PixelThresh   *float64
 	ScoreRange    *[2]float64 // low, high
 	Input         string
 	Batch         int
@@ -100,11 +102,9 @@ func (info *Info) set(key, value string) (err error) {
 	case KeyClasses:
 		err = json.Unmarshal([]byte(value), &info.Classes)
 	case KeyThreshold:
-		var x float64
-		if x, err = strconv.ParseFloat(value, 64); err == nil && math.IsNaN(x) {
-			return errNaN
-		}
-		info.Threshold = &x
+		info.Threshold, err = decimal(value)
+	case KeyPixelThresh:
+		info.PixelThresh, err = decimal(value)
 	case KeyScoreRange:
 		var r []float64
 		if err = json.Unmarshal([]byte(value), &r); err == nil && len(r) != 2 {
@@ -133,6 +133,14 @@ var (
 	errNaN     = errors.New("is not a number")
 	errNotJSON = errors.New("is not JSON")
 )
+
+func decimal(s string) (*float64, error) {
+	x, err := strconv.ParseFloat(s, 64)
+	if err == nil && math.IsNaN(x) {
+		err = errNaN
+	}
+	return &x, err
+}
 
 func positive(s string) (int, error) {
 	n, err := strconv.Atoi(s)
@@ -181,11 +189,17 @@ func (info Info) entries() ([]StringEntry, error) {
 		}
 		put(KeyClasses, string(b))
 	}
-	if info.Threshold != nil {
-		if math.IsNaN(*info.Threshold) {
-			return nil, fmt.Errorf("onnx: metadata %s: %w", KeyThreshold, errNaN)
+	for _, t := range []struct {
+		key   string
+		value *float64
+	}{{KeyThreshold, info.Threshold}, {KeyPixelThresh, info.PixelThresh}} {
+		if t.value == nil {
+			continue
 		}
-		put(KeyThreshold, strconv.FormatFloat(*info.Threshold, 'g', -1, 64))
+		if math.IsNaN(*t.value) {
+			return nil, fmt.Errorf("onnx: metadata %s: %w", t.key, errNaN)
+		}
+		put(t.key, strconv.FormatFloat(*t.value, 'g', -1, 64))
 	}
 	if info.ScoreRange != nil {
 		b, err := json.Marshal(info.ScoreRange)

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/finetune/detector"
+	"github.com/sslrt/sslrt/finetune/engine"
+	"github.com/sslrt/sslrt/models/onnx"
+)
+
+// fitFlags are the flags of anomaly fit.
+type fitFlags struct {
+	encoderFlags
+	opt        detector.Options
+	output     string
+	validation []string
+	memory     string
+	force      bool
+}
+
+func newAnomalyFit(s streams, g *global) *cobra.Command {
+	var f fitFlags
+	cmd := &cobra.Command{
+		Use:   "fit ENCODER.onnx GOOD...",
+		Short: "Make a detector from an encoder and normal images",
+		Long: `Fit learns what normal images look like to an encoder and writes a detector: one
+ONNX file with the encoder inside, that gives each image a score, a heatmap and a
+decision. GOOD are normal images; of a folder in MVTec's layout its train/good is
+taken, and of a folder of such categories one detector each, into the folder --output.
+
+Methods:
+  padim        Gaussians at each place, of several feature maps: things always seen alike
+  patchcore    memory of patches, wherever they stand in the image
+  knn          nearest embeddings: whole images, no heatmap
+  mahalanobis  Gaussian of the embeddings: whole images, no heatmap
+  autoencoder  error of the reconstruction, of a file of kind autoencoder
+
+A part of the normal images is held back; the threshold is a quantile of their scores.
+With labelled images by --validation it is the one of the best F1. Images are resized
+whole, without a crop, unless --preprocess says otherwise.`,
+		Example: `  sslrt anomaly fit encoder.onnx parts/ --method patchcore --output detector.onnx
+  sslrt anomaly fit autoencoder.onnx good/ --method autoencoder --output detector.onnx`,
+		Args: cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), s, g, args) },
+	}
+	f.register(cmd)
+	cmd.Flags().Lookup("layer").Hidden = true
+	fl := cmd.Flags()
+	fl.StringVarP(&f.output, "output", "o", "", "file to write, such as detector.onnx; a folder for several categories")
+	fl.StringVar(&f.opt.Method, "method", detector.MethodPaDiM, strings.Join(detector.Methods(), ", "))
+	fl.StringSliceVar(&f.opt.Layers, "layers", nil, "stage1 to stage4, modules (layer2), or values of the file (default stage1,stage2,stage3; patchcore stage2,stage3)")
+	fl.IntVar(&f.opt.Channels, "channels", 100, "padim: random channels that are kept; -1: all")
+	fl.Float64Var(&f.opt.Ridge, "ridge", 0.01, "padim: added to the variances")
+	fl.Float64Var(&f.opt.Coreset, "coreset", 0.1, "patchcore: share of the patches that is kept; 1: all")
+	fl.StringVar(&f.memory, "memory", "1GiB", "patchcore: bound on the patches held while fitting; beyond it a random part is")
+	fl.IntVar(&f.opt.Neighbors, "neighbors", 0, "knn: neighbours that count (default 1); patchcore: in the weight of the score (default 9)")
+	fl.StringVar(&f.opt.Error, "error", detector.ErrorMSE, "autoencoder: mse or ssim")
+	fl.Float64Var(&f.opt.Sigma, "sigma", 0, "smoothing of the heatmap in pixels (default 4 at 224 pixels, in proportion; -1: none)")
+	fl.Float64Var(&f.opt.HoldOut, "hold-out", 0.2, "share of the normal images that sets the threshold")
+	fl.Float64Var(&f.opt.Quantile, "quantile", 0.99, "of their scores that is the threshold")
+	fl.StringArrayVar(&f.validation, "validation", nil, "labelled images for the threshold: a folder with good/ and folders of others")
+	fl.Uint64Var(&f.opt.Seed, "seed", 0, "of everything random")
+	fl.BoolVar(&f.force, "force", false, "replace a file that exists")
+	return cmd
+}
+
+func (f *fitFlags) run(ctx context.Context, s streams, g *global, args []string) error {
+	if f.output == "" {
+		return usagef("--output is missing: the detector's file, such as detector.onnx")
+	}
+	ro, err := f.options()
+	if err != nil {
+		return err
+	}
+	if f.opt.Memory, err = parseBytes(f.memory); err != nil {
+		return usagef("--memory: %v", err)
+	}
+	f.opt.Session, f.opt.Preprocess = ro.Session, ro.Preprocess
+	f.opt.Workers, f.opt.Version = f.job.Workers, programVersion()
+	encoder, err := onnx.ReadFile(args[0])
+	if err != nil {
+		return err
+	}
+	categories, err := detector.Categories(args[1:])
+	if err != nil {
+		return err
+	}
+	if len(categories) == 0 { // plain normal images
+		return f.fitOne(ctx, s, g, encoder, args[1:], f.output)
+	}
+	if len(categories) == 1 && categories[0] == args[1] {
+		return f.fitOne(ctx, s, g, encoder, []string{filepath.Join(categories[0], "train", "good")}, f.output)
+	}
+	if err := os.MkdirAll(f.output, 0o755); err != nil {
+		return fmt.Errorf("anomaly fit: %w", err)
+	}
+	for _, c := range categories {
+		name := filepath.Base(c)
+		fmt.Fprintf(s.err, "category %s\n", name)
+		if err := f.fitOne(ctx, s, g, encoder, []string{filepath.Join(c, "train", "good")}, filepath.Join(f.output, name+".onnx")); err != nil {
+			return fmt.Errorf("category %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// fitOne makes one detector.
+func (f *fitFlags) fitOne(ctx context.Context, s streams, g *global, encoder *onnx.Model, data []string, output string) error {
+	if !f.force {
+		if _, err := os.Stat(output); err == nil {
+			return fmt.Errorf("anomaly fit: %s exists: replace it by --force", output)
+		}
+	}
+	src, err := augment.Open(data, augment.SourceOptions{DefaultSplit: "train", Stdin: s.in})
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	opt := f.opt
+	if len(f.validation) > 0 {
+		v, err := augment.Open(f.validation, augment.SourceOptions{Stdin: s.in})
+		if err != nil {
+			return err
+		}
+		defer v.Close()
+		opt.Validation = v
+	}
+	var bar *progress
+	stage := ""
+	opt.Progress = func(what string, done, total int) {
+		if what != stage {
+			if bar != nil {
+				bar.close()
+			}
+			unit := "images"
+			if what == "coreset" {
+				unit = "patches"
+			}
+			bar, stage = newProgress(s.err, what, unit, total), what
+		}
+		bar.set(done)
+	}
+	opt.Skipped = func(i augment.SkippedImage) { fmt.Fprintf(s.err, "skipped %s: %v\n", i.Name, i.Err) }
+	m, r, err := detector.Fit(ctx, encoder, src, opt)
+	if bar != nil {
+		bar.close()
+	}
+	if err != nil {
+		return err
+	}
+	if err := engine.WriteVerified(output, m, f.force, nil); err != nil {
+		return err
+	}
+	if err := reportFit(s, g, output, r); err != nil {
+		return err
+	}
+	return f.skipped(r.Skipped, src.Len())
+}
+
+func reportFit(s streams, g *global, output string, r *detector.Report) error {
+	if g.json {
+		return printJSON(s.out, struct {
+			Path      string  `json:"path"`
+			Method    string  `json:"method"`
+			Features  string  `json:"features"`
+			Images    int     `json:"images"`
+			Held      int     `json:"held_back"`
+			Skipped   int     `json:"skipped"`
+			Threshold float64 `json:"threshold"`
+			Source    string  `json:"threshold_source"`
+		}{output, r.Method, r.Features, r.Images, r.Held, r.Skipped, r.Threshold, r.Source})
+	}
+	fmt.Fprintf(s.out, "wrote %s: %s on %s\n", output, r.Method, r.Features)
+	fmt.Fprintf(s.out, "learned from %d normal images", r.Images)
+	if r.Bank != "" {
+		fmt.Fprintf(s.out, ", keeps %s", r.Bank)
+	}
+	_, err := fmt.Fprintf(s.out, "\nthreshold %.6g: %s\nnext: sslrt anomaly score %s IMAGES --output scores.csv\n", r.Threshold, r.Source, output)
+	return err
+}
+
+// parseBytes reads an amount of memory: 512MiB, 2GiB, 1000000.
+func parseBytes(text string) (int, error) {
+	units := []struct {
+		suffix string
+		shift  int
+	}{{"KiB", 10}, {"MiB", 20}, {"GiB", 30}}
+	i := slices.IndexFunc(units, func(u struct {
+		suffix string
+		shift  int
+	}) bool {
+		return strings.HasSuffix(text, u.suffix)
+	})
+	shift := 0
+	number := text
+	if i >= 0 {
+		number, shift = strings.TrimSuffix(text, units[i].suffix), units[i].shift
+	}
+	var n int
+	var rest string
+	if k, _ := fmt.Sscanf(number, "%d%s", &n, &rest); k != 1 || n < 1 || n > 1<<50>>shift {
+		return 0, fmt.Errorf("%q: want bytes, such as 512MiB or 2GiB", text)
+	}
+	return n << shift, nil
+}

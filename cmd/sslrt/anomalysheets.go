@@ -1,0 +1,113 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"image"
+	"image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/disintegration/imaging"
+
+	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/runtime"
+)
+
+// scoredImage is an image of a source and its score.
+type scoredImage struct {
+	index int
+	score float64
+}
+
+const (
+	sheetImages = 16
+	sheetSide   = 224 // pixels of a picture on a sheet
+)
+
+// writeSheets draws the images with the highest scores, and those next to the
+// threshold, each beside its heatmap where there is one.
+func writeSheets(ctx context.Context, dir string, d *runtime.Detector, src augment.Source, all []scoredImage, low, high float64) error {
+	worst := slices.Clone(all)
+	slices.SortStableFunc(worst, func(a, b scoredImage) int { return cmp.Compare(b.score, a.score) })
+	border := slices.Clone(all)
+	slices.SortStableFunc(border, func(a, b scoredImage) int {
+		return cmp.Compare(math.Abs(a.score-d.Threshold()), math.Abs(b.score-d.Threshold()))
+	})
+	border = border[:min(sheetImages, len(border))]
+	slices.SortStableFunc(border, func(a, b scoredImage) int { return cmp.Compare(b.score, a.score) })
+	for _, sheet := range []struct {
+		name   string
+		images []scoredImage
+	}{{"worst.png", worst[:min(sheetImages, len(worst))]}, {"borderline.png", border}} {
+		var pictures []*augment.Image
+		for _, s := range sheet.images {
+			m, err := src.Image(s.index)
+			if err != nil {
+				return err
+			}
+			pictures = append(pictures, thumbnail(m))
+			if !d.HasHeatmap() {
+				continue
+			}
+			found, err := d.Detect(ctx, m)
+			if err != nil {
+				return err
+			}
+			h := found.Heatmap.Over(d.Preprocess(), m.W, m.H, float32(low))
+			pictures = append(pictures, thumbnail(h.Overlay(m, low, high)))
+		}
+		if err := writePNG(filepath.Join(dir, sheet.name), augment.Sheet(pictures, 8, 1).ToImage()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func thumbnail(m *augment.Image) *augment.Image {
+	return augment.FromImage(imaging.Fit(m.ToImage(), sheetSide, sheetSide, imaging.Box))
+}
+
+// pictureName turns the name of an image into that of a picture about it, which stays
+// below the folder of the pictures whatever the name says.
+func pictureName(name string) string {
+	name = strings.TrimSuffix(filepath.ToSlash(name), filepath.Ext(name))
+	var parts []string
+	for _, p := range strings.Split(strings.ReplaceAll(name, "#", "/"), "/") {
+		if p != "" && p != "." && p != ".." && !strings.HasSuffix(p, ":") {
+			parts = append(parts, p)
+		}
+	}
+	return filepath.Join(parts...) + ".png"
+}
+
+// writePNG writes a picture and the folders it stands in. The file appears complete.
+func writePNG(path string, m image.Image) error {
+	fail := func(err error) error { return fmt.Errorf("write %s: %w", path, err) }
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fail(err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".picture-*")
+	if err != nil {
+		return fail(err)
+	}
+	defer os.Remove(f.Name())
+	err = png.Encode(f, m)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return nil
+}
