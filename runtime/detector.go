@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,6 +32,7 @@ type Detector struct {
 	batch     int // images of a run; the first counts
 	bytes     bool
 	heat      bool
+	tile      int // side of the tiles that images are cut into, 0 for none
 	threshold float32
 }
 
@@ -63,9 +63,9 @@ func LoadDetector(path string, opt Options) (*Detector, error) {
 	}
 	if k := d.info.Kind; k != onnx.KindDetector {
 		if k == "" {
-			k = "model without metadata"
+			return fail(errors.New("it has no metadata: want a detector (sslrt anomaly fit makes one)"))
 		}
-		return fail(fmt.Errorf("it is a %s, want a detector (sslrt anomaly fit)", k))
+		return fail(fmt.Errorf("it is of kind %s, want a detector (sslrt anomaly fit makes one)", k))
 	}
 	in, err := ImageInput(model)
 	if err != nil {
@@ -78,6 +78,7 @@ func LoadDetector(path string, opt Options) (*Detector, error) {
 	if d.info.Threshold == nil {
 		return fail(fmt.Errorf("its metadata lack %s", onnx.KeyThreshold))
 	}
+	d.tile = d.info.Tile
 	d.threshold = float32(*d.info.Threshold)
 	if opt.Threshold != nil {
 		d.threshold = float32(*opt.Threshold)
@@ -129,11 +130,40 @@ func (d *Detector) DetectFile(ctx context.Context, path string) (Detection, erro
 	return d.Detect(ctx, m)
 }
 
-// Detect judges a decoded image.
+// Detect judges a decoded image, in tiles if the detector was made with tiles: the
+// score is then the highest of theirs.
 func (d *Detector) Detect(ctx context.Context, m *augment.Image) (Detection, error) {
 	if m == nil || m.W < 1 || m.H < 1 || len(m.Pix) != m.W*m.H*3 {
 		return Detection{}, errors.New("runtime: detect: the image has no pixels, or not W*H*3 of them")
 	}
+	if d.tile > 0 {
+		return d.detectTiles(ctx, m)
+	}
+	return d.detect(ctx, m)
+}
+
+func (d *Detector) detectTiles(ctx context.Context, m *augment.Image) (Detection, error) {
+	var all Detection
+	if d.heat {
+		all.Heatmap = &Heatmap{W: m.W, H: m.H, Values: make([]float32, m.W*m.H)}
+	}
+	for k, r := range augment.Tiles(m.W, m.H, d.tile) {
+		found, err := d.detect(ctx, m.Crop(r.Min.X, r.Min.Y, r.Max.X, r.Max.Y))
+		if err != nil {
+			return Detection{}, err
+		}
+		if k == 0 || found.Score > all.Score {
+			all.Score, all.Anomalous = found.Score, found.Anomalous
+		}
+		if d.heat {
+			found.Heatmap.Over(r.Dx(), r.Dy(), 0).paste(all.Heatmap, r.Min)
+		}
+	}
+	return all, nil
+}
+
+// detect judges an image as a whole.
+func (d *Detector) detect(ctx context.Context, m *augment.Image) (Detection, error) {
 	if d.bytes {
 		x := make([]uint8, d.pre.Len())
 		d.pre.Bytes(x, m)
@@ -184,64 +214,7 @@ func run[T uint8 | float32](ctx context.Context, d *Detector, x []T) (Detection,
 		if err != nil {
 			return fail(err)
 		}
-		found.Heatmap = &Heatmap{W: p.Width, H: p.Height, Values: heat[:p.Width*p.Height]}
+		found.Heatmap = &Heatmap{W: p.Width, H: p.Height, Values: heat[:p.Width*p.Height], pre: &d.pre}
 	}
 	return found, nil
-}
-
-// DetectAll judges all images of src, in order, and hands each result to each with
-// the image's index. Images are decoded beside the model; memory does not grow with
-// their number. An image that cannot be read is left out and reported; that none can
-// be read is an error.
-func DetectAll(ctx context.Context, d *Detector, src augment.Source, opt JobOptions, each func(i int, found Detection) error) (Summary, error) {
-	var sum Summary
-	loader, err := augment.NewLoader(src, augment.LoaderOptions{BatchSize: min(max(opt.BatchSize, 1), src.Len()),
-		Preprocess: d.pre, Workers: opt.Workers, Bytes: d.bytes, KeepFailed: true})
-	if err != nil {
-		return sum, fmt.Errorf("runtime: detect: %w", err)
-	}
-	defer loader.Close()
-	size := d.pre.Len()
-	for done := 0; ; {
-		b, err := loader.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return sum, fmt.Errorf("runtime: detect: %w", err)
-		}
-		for _, s := range b.Skipped {
-			sum.Skipped = append(sum.Skipped, s)
-			if opt.Skipped != nil {
-				opt.Skipped(s)
-			}
-		}
-		for k, i := range b.Index {
-			if b.Failed != nil && b.Failed[k] != nil {
-				continue
-			}
-			var found Detection
-			if d.bytes {
-				found, err = run(ctx, d, b.Pixels[0][k*size:(k+1)*size])
-			} else {
-				found, err = run(ctx, d, b.Views[0][k*size:(k+1)*size])
-			}
-			if err == nil {
-				err = each(i, found)
-			}
-			if err != nil {
-				return sum, err
-			}
-			sum.Embedded++
-		}
-		done += len(b.Index)
-		loader.Release(b)
-		if opt.Progress != nil {
-			opt.Progress(done, src.Len())
-		}
-	}
-	if sum.Embedded == 0 {
-		return sum, fmt.Errorf("runtime: detect: none of %d images could be read; the first: %w", src.Len(), sum.Skipped[0].Err)
-	}
-	return sum, nil
 }

@@ -20,9 +20,9 @@ type JobOptions struct {
 	Skipped func(augment.SkippedImage)
 }
 
-// Summary is what EmbedAll did.
+// Summary is what a batch job did.
 type Summary struct {
-	Embedded int
+	Embedded int                    // images that have a result
 	Skipped  []augment.SkippedImage // images that could not be read, in order, with the reason
 }
 
@@ -87,10 +87,15 @@ func EmbedAll(ctx context.Context, e *Encoder, src augment.Source, sink Sink, op
 			opt.Progress(done, src.Len())
 		}
 	}
-	if sum.Embedded == 0 {
-		return sum, fmt.Errorf("runtime: embed: none of %d images could be read; the first: %w", src.Len(), sum.Skipped[0].Err)
+	return sum, sum.none(src, "embed")
+}
+
+// none is the error of a job of which no image could be read.
+func (s *Summary) none(src augment.Source, what string) error {
+	if s.Embedded > 0 {
+		return nil
 	}
-	return sum, nil
+	return fmt.Errorf("runtime: %s: none of %d images could be read; the first: %w", what, src.Len(), s.Skipped[0].Err)
 }
 
 // className returns the class of image i by name, "" if it has none.

@@ -8,10 +8,21 @@ import (
 )
 
 // Heatmap says how far each pixel of a detector's input is from normal: Values is
-// [H, W], row by row.
+// [H, W], row by row. Of an image that was looked at in tiles it has the image's size.
 type Heatmap struct {
 	W, H   int
 	Values []float32
+
+	pre *augment.Preprocess // how the image became the input; nil when the map covers it as it is
+}
+
+// Window returns the part of an image of w x h pixels that the map covers, in pixels
+// of the image.
+func (h *Heatmap) Window(w, height int) (x0, y0, x1, y1 float64) {
+	if h.pre == nil {
+		return 0, 0, float64(w), float64(height)
+	}
+	return h.pre.Window(w, height)
 }
 
 // Max returns the largest value.
@@ -35,11 +46,11 @@ func (h *Heatmap) at(x, y float64) float32 {
 	return top*(1-fy) + below*fy
 }
 
-// Over scales the map to an image of w x h pixels, of which it covers the window
-// that pre makes a network's input of. Outside of it the result is unseen.
-func (h *Heatmap) Over(pre augment.Preprocess, w, height int, unseen float32) *Heatmap {
+// Over scales the map to the image, of w x h pixels. Outside of the part that the map
+// covers the result is unseen.
+func (h *Heatmap) Over(w, height int, unseen float32) *Heatmap {
 	out := &Heatmap{W: w, H: height, Values: make([]float32, w*height)}
-	x0, y0, x1, y1 := pre.Window(w, height)
+	x0, y0, x1, y1 := h.Window(w, height)
 	for y := range height {
 		for x := range w {
 			u, v := (float64(x)+0.5-x0)/(x1-x0), (float64(y)+0.5-y0)/(y1-y0)
@@ -51,6 +62,17 @@ func (h *Heatmap) Over(pre augment.Preprocess, w, height int, unseen float32) *H
 		}
 	}
 	return out
+}
+
+// paste puts h, of a tile, into the map of the image at a place. Where
+// tiles overlap the larger value stays.
+func (h *Heatmap) paste(into *Heatmap, at image.Point) {
+	for y := range h.H {
+		row := into.Values[(at.Y+y)*into.W+at.X:][:h.W]
+		for x, v := range h.Values[y*h.W : (y+1)*h.W] {
+			row[x] = max(row[x], v)
+		}
+	}
 }
 
 // Overlay draws the map over a picture of its size: values from low, which leave it

@@ -64,6 +64,7 @@ whole, without a crop, unless --preprocess says otherwise.`,
 	fl.IntVar(&f.opt.Neighbors, "neighbors", 0, "knn: neighbours that count (default 1); patchcore: in the weight of the score (default 9)")
 	fl.StringVar(&f.opt.Error, "error", detector.ErrorMSE, "autoencoder: mse or ssim")
 	fl.Float64Var(&f.opt.Sigma, "sigma", 0, "smoothing of the heatmap in pixels (default 4 at 224 pixels, in proportion; -1: none)")
+	fl.IntVar(&f.opt.Tile, "tile", 0, "look at large images in tiles of so many pixels, each resized for the encoder; 0: as a whole")
 	fl.Float64Var(&f.opt.HoldOut, "hold-out", 0.2, "share of the normal images that sets the threshold")
 	fl.Float64Var(&f.opt.Quantile, "quantile", 0.99, "of their scores that is the threshold")
 	fl.StringArrayVar(&f.validation, "validation", nil, "labelled images for the threshold: a folder with good/ and folders of others")

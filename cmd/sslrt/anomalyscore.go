@@ -176,7 +176,7 @@ func (f *scoreFlags) pictures(d *runtime.Detector, src augment.Source, i int, fo
 	if err != nil {
 		return err
 	}
-	h := found.Heatmap.Over(d.Preprocess(), m.W, m.H, float32(f.low))
+	h := found.Heatmap.Over(m.W, m.H, float32(f.low))
 	threshold := d.Threshold()
 	if p := d.Info().PixelThresh; p != nil {
 		threshold = *p

@@ -58,7 +58,7 @@ func writeSheets(ctx context.Context, dir string, d *runtime.Detector, src augme
 			if err != nil {
 				return err
 			}
-			h := found.Heatmap.Over(d.Preprocess(), m.W, m.H, float32(low))
+			h := found.Heatmap.Over(m.W, m.H, float32(low))
 			pictures = append(pictures, thumbnail(h.Overlay(m, low, high)))
 		}
 		if err := writePNG(filepath.Join(dir, sheet.name), augment.Sheet(pictures, 8, 1).ToImage()); err != nil {

@@ -122,7 +122,7 @@ func (v *evaluator) heatMask(i int, h *runtime.Heatmap) ([]uint8, error) {
 	if mask.W != m.W || mask.H != m.H {
 		return nil, fmt.Errorf("detector: the mask of %s is of %dx%d pixels, the image of %dx%d", v.Source.Name(i), mask.W, mask.H, m.W, m.H)
 	}
-	x0, y0, x1, y1 := v.d.Preprocess().Window(m.W, m.H)
+	x0, y0, x1, y1 := h.Window(m.W, m.H)
 	for y := range h.H {
 		for x := range h.W {
 			px := int(math.Floor(x0 + (float64(x)+0.5)/float64(h.W)*(x1-x0)))
@@ -156,7 +156,7 @@ func (v *evaluator) addBoxes(i int, h *runtime.Heatmap, bad bool) error {
 	if err != nil {
 		return err
 	}
-	x0, y0, x1, y1 := v.d.Preprocess().Window(m.W, m.H)
+	x0, y0, x1, y1 := h.Window(m.W, m.H)
 	sx, sy := float64(h.W)/(x1-x0), float64(h.H)/(y1-y0)
 	scaled := make([]image.Rectangle, len(boxes))
 	for k, b := range boxes {

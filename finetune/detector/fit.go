@@ -66,7 +66,11 @@ func fit(ctx context.Context, encoder *onnx.Model, good augment.Source, opt Opti
 	slices.Sort(kept)
 	slices.Sort(order[:held])
 	if f.trains() {
-		if err := f.learn(ctx, augment.Subset(good, kept)); err != nil {
+		src := augment.Subset(good, kept)
+		if opt.Tile > 0 {
+			src = augment.Tiled(src, opt.Tile)
+		}
+		if err := f.learn(ctx, src); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -128,9 +132,9 @@ func newFitter(m *onnx.Model, opt Options) (*fitter, error) {
 	f.image = f.face.Graph.Inputs[slices.IndexFunc(f.face.Graph.Inputs, func(i *onnx.ValueInfo) bool { return i.Name == InputImage })]
 	switch kind := f.info.Kind; {
 	case opt.Method == MethodAutoencoder && kind != "" && kind != onnx.KindAutoencoder:
-		return nil, fmt.Errorf("it is a %s: method %s takes a file of kind %s (sslrt export --part autoencoder)", kind, opt.Method, onnx.KindAutoencoder)
+		return nil, fmt.Errorf("it is of kind %s: method %s takes a file of kind %s (sslrt export --part autoencoder)", kind, opt.Method, onnx.KindAutoencoder)
 	case opt.Method != MethodAutoencoder && (kind == onnx.KindDetector || kind == onnx.KindTrainStep || kind == onnx.KindDecoder):
-		return nil, fmt.Errorf("it is a %s, want an encoder", kind)
+		return nil, fmt.Errorf("it is of kind %s, want an encoder", kind)
 	}
 	return f, f.chooseFeatures()
 }

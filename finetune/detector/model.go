@@ -73,7 +73,7 @@ func (f *fitter) model(ctx context.Context) (*onnx.Model, error) {
 		input = onnx.InputUint8
 	}
 	return w.Model("detector", onnx.Info{Kind: onnx.KindDetector, Version: f.opt.Version, Method: f.opt.Method,
-		Layer: f.report.Features, Input: input, Training: summary, Preprocess: f.pre.Metadata()})
+		Layer: f.report.Features, Input: input, Tile: f.opt.Tile, Training: summary, Preprocess: f.pre.Metadata()})
 }
 
 // summary is what a file says about how it was made.

@@ -46,6 +46,8 @@ type Options struct {
 	Error     string  // autoencoder: ErrorMSE, the default, or ErrorSSIM
 	Sigma     float64 // of the heatmap's smoothing, in pixels; default 4 at 224 pixels, in proportion; -1 for none
 
+	Tile int // cut images into tiles of so many pixels and look at each; 0: not
+
 	HoldOut    float64        // share of the images that set the threshold; default 0.2
 	Quantile   float64        // of their scores that is the threshold; default 0.99
 	Validation augment.Source // labelled images, normal ones of class Normal: the threshold is the one of the best F1; may be nil
@@ -97,6 +99,7 @@ func (o Options) resolve() (Options, error) {
 		ok    bool
 	}{
 		{"number of channels", float64(o.Channels), o.Channels >= -1},
+		{"size of tiles", float64(o.Tile), o.Tile >= 0},
 		{"ridge", o.Ridge, o.Ridge > 0},
 		{"coreset", o.Coreset, o.Coreset > 0 && o.Coreset <= 1},
 		{"memory", float64(o.Memory), o.Memory > 0},

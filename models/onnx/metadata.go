@@ -24,6 +24,7 @@ const (
 	KeyClasses       = KeyPrefix + "classes"         // JSON list of names, in index order
 	KeyThreshold     = KeyPrefix + "threshold"       // decimal; a detector's decision
 	KeyPixelThresh   = KeyPrefix + "pixel_threshold" // decimal; of a heatmap's values
+	KeyTile          = KeyPrefix + "tile"            // decimal; pixels of the tiles that a detector looks at
 	KeyScoreRange    = KeyPrefix + "score_range"     // JSON [low, high]; usual scores of a detector
 	KeyInput         = KeyPrefix + "input"           // InputFloat or InputUint8
 	KeyBatch         = KeyPrefix + "batch"           // decimal; the fixed batch of a train-step
@@ -64,6 +65,7 @@ type Info struct {
 	ScoreRange    *[2]float64 // low, high
 	Input         string
 	Batch         int
+	Tile          int
 	Training      json.RawMessage
 	Preprocess    map[string]string // keys without KeyPreprocess
 }
@@ -99,6 +101,8 @@ func (info *Info) set(key, value string) (err error) {
 		info.EmbeddingSize, err = positive(value)
 	case KeyBatch:
 		info.Batch, err = positive(value)
+	case KeyTile:
+		info.Tile, err = positive(value)
 	case KeyClasses:
 		err = json.Unmarshal([]byte(value), &info.Classes)
 	case KeyThreshold:
@@ -210,6 +214,7 @@ func (info Info) entries() ([]StringEntry, error) {
 	}
 	put(KeyInput, info.Input)
 	put(KeyBatch, number(info.Batch))
+	put(KeyTile, number(info.Tile))
 	if len(info.Training) > 0 {
 		if !json.Valid(info.Training) {
 			return nil, fmt.Errorf("onnx: metadata %s: %w", KeyTraining, errNotJSON)
