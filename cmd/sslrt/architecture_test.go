@@ -30,7 +30,7 @@ var layers = map[string][]string{
 	"finetune/cluster":        {"finetune/distance", "models/onnx"},
 	"finetune/project":        {"finetune/distance"},
 	"finetune/anomaly":        {"finetune/distance"},
-	"finetune/detector":       {"finetune/metrics", "runtime"},
+	"finetune/detector":       {"finetune/metrics", "finetune/cluster", "runtime"},
 	"finetune/tensorboard":    {"augment"},
 
 	"export":            {"models", "augment"},

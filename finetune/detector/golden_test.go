@@ -180,30 +180,6 @@ func TestPatchCoreGolden(t *testing.T) {
 	})
 }
 
-func TestCoresetGolden(t *testing.T) {
-	golden(t, "coreset", func(t *testing.T, params json.RawMessage, a arrays) {
-		var p struct{ N, K, Start int }
-		if err := json.Unmarshal(params, &p); err != nil {
-			t.Fatal(err)
-		}
-		shape := a.shape("x")
-		picks, distances, err := coreset(context.Background(), read[float32](a, "x"), shape[0], shape[1], p.K, p.Start, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, want := range read[int64](a, "indices") {
-			if int64(picks[i]) != want {
-				t.Errorf("pick %d is row %d, want %d", i, picks[i], want)
-			}
-		}
-		got := make([]float32, len(distances))
-		for i, v := range distances {
-			got[i] = float32(v)
-		}
-		near(t, "pick_distance", got, read[float64](a, "pick_distance_f64"), 1e-5)
-	})
-}
-
 // A bank of more than one piece is searched by a loop.
 func TestNearestInPieces(t *testing.T) {
 	const k, c, r = 2*piece + 17, 3, 5

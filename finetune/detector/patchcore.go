@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 
+	"github.com/sslrt/sslrt/finetune/cluster"
 	"github.com/sslrt/sslrt/models/onnx"
 )
 
@@ -59,16 +60,16 @@ func (p *patchcore) fit(ctx context.Context, progress func(done, total int)) ([]
 		return p.rows, nil
 	}
 	small, width := project(p.rows, n, c, p.seed)
-	picks, _, err := coreset(ctx, small, n, width, k, p.rng.IntN(n), func(done int) {
+	cover, err := cluster.KCentre(ctx, small, width, k, p.rng.IntN(n), func(picked int) {
 		if progress != nil {
-			progress(done, k)
+			progress(picked, k)
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
 	bank := make([]float32, 0, k*c)
-	for _, i := range picks {
+	for _, i := range cover.Indices {
 		bank = append(bank, p.rows[i*c:(i+1)*c]...)
 	}
 	p.rows = nil
