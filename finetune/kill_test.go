@@ -20,7 +20,7 @@ import (
 	"github.com/sslrt/sslrt/models"
 )
 
-var kills = flag.Int("kill", 2, "how often TestKilledRunsGoOn kills each of its runs")
+var kills = flag.Int("kill", 2, "how often TestKilledRunsGoOn kills each of its runs, and TestFullDisk fills the disk")
 
 // envTrain makes the test binary a process that trains the run in this directory and
 // prints a line after each batch.

@@ -3,7 +3,9 @@ package finetune
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"syscall"
 )
 
 // fileLock is held by the process that trains a run.
@@ -20,6 +22,9 @@ func (r *Run) lock() (unlock func(), err error) {
 		if err = lockFile(f); err != nil {
 			f.Close()
 		}
+	}
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: training writes in the run directory: copy it to where that is allowed", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("finetune: %s: %w", r.Dir, err)

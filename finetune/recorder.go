@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"maps"
 	"math"
-	"path/filepath"
 	"slices"
 
 	"github.com/sslrt/sslrt/augment"
@@ -28,9 +27,9 @@ func newRecorder(run *Run, recorded int) (*recorder, error) {
 	if err := run.mendMetrics(recorded); err != nil {
 		return nil, err
 	}
-	earlier, err := filepath.Glob(run.path(tensorboard.Prefix + "*"))
+	earlier, err := run.glob(tensorboard.Prefix + "*")
 	if err != nil {
-		return nil, fmt.Errorf("finetune: record metrics: %w", err)
+		return nil, err
 	}
 	w, err := tensorboard.Create(run.Dir)
 	if err != nil {

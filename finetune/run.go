@@ -104,6 +104,39 @@ func (r *Run) appendMetrics(values map[string]any) error {
 	return nil
 }
 
+// removeLeftovers removes the unfinished files of a process that was killed while it
+// wrote. Only the process that holds the lock may call it.
+func (r *Run) removeLeftovers() error {
+	var left []string
+	for _, pattern := range []string{fileLast + ".new*", fileBest + ".new", "checkpoints/.best.safetensors-*",
+		"." + fileConfig + "-*", "." + fileCurves + "-*", "." + filePreview + ".*"} {
+		found, err := r.glob(pattern)
+		if err != nil {
+			return err
+		}
+		left = append(left, found...)
+	}
+	for _, path := range left {
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("finetune: remove an unfinished file: %w", err)
+		}
+	}
+	return nil
+}
+
+// glob returns the paths in the run directory that match a pattern; nothing in the
+// directory's own name is one.
+func (r *Run) glob(pattern string) ([]string, error) {
+	names, err := fs.Glob(os.DirFS(r.Dir), pattern)
+	if err != nil {
+		return nil, fmt.Errorf("finetune: look for %s in %s: %w", pattern, r.Dir, err)
+	}
+	for i, name := range names {
+		names[i] = r.path(name)
+	}
+	return names, nil
+}
+
 // writeFile writes a whole file at once: a reader sees the old one or the new one.
 func writeFile(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")

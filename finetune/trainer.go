@@ -55,7 +55,7 @@ func newTrainer(run *Run, src augment.Source, ev Events) (*trainer, error) {
 		return nil, err
 	}
 	t.unlock = unlock
-	if err := t.prepare(); err != nil {
+	if err := errors.Join(run.removeLeftovers(), t.prepare()); err != nil {
 		return nil, errors.Join(err, t.close())
 	}
 	return t, nil

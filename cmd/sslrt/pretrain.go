@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -172,8 +174,12 @@ func pretrain(ctx context.Context, o pretrainOptions, s streams, g *global) erro
 	result, err := finetune.Pretrain(ctx, run, src, report.events())
 	report.finish()
 	if err != nil {
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w\ngo on with: sslrt pretrain --resume --run %s", err, shellWord(run.Dir))
+		goOn := "sslrt pretrain --resume --run " + shellWord(run.Dir)
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("%w\ngo on with: %s", err, goOn)
+		case errors.Is(err, syscall.ENOSPC):
+			return fmt.Errorf("%w\nmake room, then go on with: %s", err, goOn)
 		}
 		return err
 	}

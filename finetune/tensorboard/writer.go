@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"image/png"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sslrt/sslrt/augment"
@@ -26,16 +29,22 @@ type Writer struct {
 
 // Create makes a new event file in dir, named as TensorFlow names it:
 // events.out.tfevents.<seconds since 1970>.<host>.<process>. TensorBoard reads
-// all event files of a directory as one run, so a resumed run adds another file.
+// all event files of a directory as one run, in the order of their names, so a
+// resumed run adds another file. Its time is later than that of all that are there,
+// also when the computer's clock was set back in between.
 func Create(dir string) (*Writer, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "localhost" // the name only keeps files apart
 	}
-	base := filepath.Join(dir, fmt.Sprintf("%s%d.%s.%d", Prefix, time.Now().Unix(), host, os.Getpid()))
-	f, err := create(base)
-	for i := 1; errors.Is(err, fs.ErrExist); i++ { // begun in the same second
-		f, err = create(fmt.Sprintf("%s.%d", base, i))
+	at, err := after(dir, time.Now().Unix())
+	var f *os.File
+	if err == nil {
+		f, err = create(dir, at, host)
+		for errors.Is(err, fs.ErrExist) { // begun by another in between
+			at++
+			f, err = create(dir, at, host)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("tensorboard: create: %w", err)
@@ -47,8 +56,26 @@ func Create(dir string) (*Writer, error) {
 	return w, nil
 }
 
-func create(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+// after returns now, or if event files of that time or later are there a second after
+// the last of them.
+func after(dir string, now int64) (int64, error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		name, ok := strings.CutPrefix(e.Name(), Prefix)
+		if !ok {
+			continue
+		}
+		seconds, _, _ := strings.Cut(name, ".")
+		if at, err := strconv.ParseInt(seconds, 10, 64); err == nil && at >= now && at < math.MaxInt64 {
+			now = at + 1
+		}
+	}
+	return now, err
+}
+
+func create(dir string, at int64, host string) (*os.File, error) {
+	name := fmt.Sprintf("%s%010d.%s.%d", Prefix, at, host, os.Getpid())
+	return os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 }
 
 // Scalar adds a point to the curve named tag. The format keeps it as float32.

@@ -238,3 +238,30 @@ func TestErrors(t *testing.T) {
 		t.Error("Close forgets that events were lost")
 	}
 }
+
+// Files are read in the order of their names: that of a resumed run comes last, also
+// after the computer's clock was set back.
+func TestFilesAreInOrder(t *testing.T) {
+	dir := t.TempDir()
+	future := fmt.Sprintf("%s%d.zebra.1", Prefix, time.Now().Unix()+1000000)
+	for _, name := range []string{future, Prefix + "x", Prefix + "99999999999999999999.y"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := future
+	for range 3 {
+		w, err := Create(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Base(w.f.Name())
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if name <= last {
+			t.Errorf("%s does not come after %s", name, last)
+		}
+		last = name
+	}
+}
