@@ -2,13 +2,15 @@
 # make demo     train, export, embed and measure on the images in testdata
 # make test     every check and test, and what they need
 # make golden   the reference numbers of SSLRT_SHARED (default ../shared)
+# make conformance  ONNX's own tests of operators, in SSLRT_SHARED
+# make onnx-models  the ONNX models of SSLRT_SHARED: outputs, gradients, training
 # make bench    the benchmarks of the packages where time is spent
 # make cover    test coverage, per function in cover.out
 
 BIN     := bin/sslrt
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 
-.PHONY: build setup demo test golden bench cover clean
+.PHONY: build setup demo test golden conformance onnx-models bench cover clean
 
 build:
 	go build -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/sslrt
@@ -48,6 +50,13 @@ test: setup
 
 golden: setup
 	go run ./cmd/golden
+
+conformance:
+	go run ./cmd/onnxcheck conformance
+
+# With a Python that has the package onnx, its checker reads what is written back.
+onnx-models: setup
+	go run ./cmd/onnxcheck models $(if $(PYTHON),-python $(PYTHON))
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./models/op ./finetune/engine ./augment ./runtime/... ./finetune/knn

@@ -1,11 +1,9 @@
 package export
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"gorgonia.org/tensor"
 
@@ -22,190 +20,155 @@ type Decoded struct {
 	Outputs map[string]*op.Node
 
 	// Params holds the values of the graph's parameters, which are the model's
-	// float32 initialisers. Running statistics are among them: they have no
-	// gradient.
+	// floating-point initialisers that nodes use as data. Running statistics are
+	// among them: they have no gradient.
 	Params models.StateDict
+
+	// Next holds what the running statistics of BatchNormalization in training
+	// become, by the name of the statistic.
+	Next map[string]*op.Node
 }
 
-// The opsets whose operators Decode knows.
+// The opsets whose operators Decode knows. Opset 6 differs from 7 in how operands
+// broadcast; a few operators have not changed since opset 1.
 const (
-	minDecodeOpset = 7
+	minDecodeOpset = 6
 	maxDecodeOpset = 22
 )
 
-// Decode turns a model into a graph for the given shapes of its inputs, which say
-// which axis is the batch. Each input needs one, such as op.Batched(2, 3, 64, 64).
-//
-// It decodes inference: float32, opsets 7 to 22, BatchNormalization with given
-// statistics. Operators that it does not know are one error, which names them all
-// with their nodes. The nodes are walked a second time by onnx-go; where the two
-// disagree is an error.
+// Mode says how operators that behave differently in training are decoded.
+type Mode int
+
+// The modes. AsWritten does what the file says, which is inference in all but files
+// exported in training mode.
+const (
+	AsWritten Mode = iota
+	Training       // BatchNormalization by the batch's statistics, which the running ones follow
+	Inference      // BatchNormalization by the running statistics, Dropout passes on
+)
+
+// DecodeOptions says what a model is decoded for.
+type DecodeOptions struct {
+	// Shapes are those of the inputs. They say which axis is the batch, such as
+	// op.Batched(2, 3, 64, 64): its size stays open in what the graph is written to.
+	Shapes map[string]op.Shape
+
+	// Values are inputs whose value is known: shapes, axes, pads and the like, which
+	// decide what the graph looks like. They need no shape.
+	Values map[string]*onnx.Tensor
+
+	Mode Mode
+
+	// Half takes float16 for float32: the graph computes in float32.
+	Half bool
+}
+
+// Decode turns a model into a graph for the given shapes of its inputs: DecodeWith
+// without further options.
 func Decode(m *onnx.Model, inputs map[string]op.Shape) (*Decoded, error) {
-	d, err := decode(m, inputs)
+	return DecodeWith(m, DecodeOptions{Shapes: inputs})
+}
+
+// DecodeWith turns a model of opset 6 to 22 into a graph. Operators and element
+// types that it does not know are one [Unsupported] error, which names them all with
+// their nodes; Operators lists those that it knows.
+//
+// Shape arithmetic (Shape, Gather, Concat, ...) is computed here, for the sizes that
+// are asked for; the batch axis stays open. The nodes are walked a second time by
+// onnx-go; where the two disagree is an error.
+func DecodeWith(m *onnx.Model, opt DecodeOptions) (*Decoded, error) {
+	if err := validate(m, opt.Half); err != nil {
+		return nil, fmt.Errorf("export: decode: %w", err)
+	}
+	g, params := op.NewGraph(), models.StateDict{}
+	d := newDecoder(m, g, opt)
+	d.param = func(t *onnx.Tensor, sizes []int, values []float32) *op.Node {
+		params[t.Name] = tensor.New(tensor.WithShape(sizes...), tensor.WithBacking(values))
+		return g.Param(t.Name, op.Float32, op.Dims(sizes...))
+	}
+	inputs, err := d.inputs(m.Graph, opt)
+	if err == nil {
+		err = d.nodes(m.Graph.Nodes)
+	}
+	var outputs map[string]*op.Node
+	if err == nil {
+		outputs, err = d.outputs(m.Graph)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("export: decode: %w", err)
 	}
-	return d, nil
+	return &Decoded{Graph: g, Inputs: inputs, Outputs: outputs, Params: params, Next: d.next}, nil
 }
 
-func decode(m *onnx.Model, shapes map[string]op.Shape) (*Decoded, error) {
+// validate checks what does not depend on shapes.
+func validate(m *onnx.Model, half bool) error {
 	if err := onnx.Check(m); err != nil {
-		return nil, err
+		return err
 	}
-	opset := m.Opset("")
-	if opset < minDecodeOpset || opset > maxDecodeOpset {
-		return nil, fmt.Errorf("opset %d is not supported: want %d to %d", opset, minDecodeOpset, maxDecodeOpset)
+	if err := supported(m, half); err != nil {
+		return err
 	}
-	if len(m.Functions) > 0 || len(m.Graph.Sparse) > 0 {
-		return nil, errors.New("functions and sparse initialisers are not supported: export the model without them")
-	}
-	if err := known(m.Graph.Nodes); err != nil {
-		return nil, err
-	}
-	if err := crossCheck(m); err != nil {
-		return nil, err
-	}
-	d := &decoder{graph: op.NewGraph(), opset: opset, values: map[string]value{}, params: models.StateDict{}}
-	for _, t := range m.Graph.Initializers {
-		d.values[t.Name] = value{constant: t, param: true}
-	}
-	inputs, err := d.inputs(m.Graph, shapes)
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range m.Graph.Nodes {
-		if err := d.node(n); err != nil {
-			return nil, fmt.Errorf("%s: %w", title(n), err)
-		}
-	}
-	outputs := map[string]*op.Node{}
-	for _, o := range m.Graph.Outputs {
-		n, err := d.data(o.Name)
-		if err != nil {
-			return nil, fmt.Errorf("output %w", err)
-		}
-		if err := fits(o, n.Dims, nil); err != nil {
-			return nil, fmt.Errorf("output %q: %w", o.Name, err)
-		}
-		outputs[o.Name] = n
-	}
-	return &Decoded{Graph: d.graph, Inputs: inputs, Outputs: outputs, Params: d.params}, nil
-}
-
-// known reports the operators and attributes that have no rule.
-func known(nodes []*onnx.Node) error {
-	missing := map[string][]string{}
-	for _, n := range nodes {
-		if _, ok := ruleOf(n); !ok {
-			name := n.OpType
-			if n.Domain != "" {
-				name = n.Domain + "." + name
-			}
-			missing[name] = append(missing[name], place(n))
-		}
-	}
-	if len(missing) > 0 {
-		list := make([]string, 0, len(missing))
-		for _, name := range slices.Sorted(maps.Keys(missing)) {
-			list = append(list, fmt.Sprintf("%s (%s)", name, strings.Join(missing[name], ", ")))
-		}
-		return fmt.Errorf("operators that are not supported: %s", strings.Join(list, "; "))
-	}
-	for _, n := range nodes {
-		if err := signatureFits(n); err != nil {
-			return fmt.Errorf("%s: %w", title(n), err)
-		}
-	}
-	return nil
-}
-
-// signatureFits checks the number of inputs and outputs of a node and the types of
-// its attributes.
-func signatureFits(n *onnx.Node) error {
-	r, _ := ruleOf(n)
-	if len(n.Inputs) < r.least || len(n.Inputs) > r.most {
-		return fmt.Errorf("has %d inputs, want %d to %d", len(n.Inputs), r.least, r.most)
-	}
-	for i, name := range n.Inputs[:r.least] {
-		if name == "" {
-			return fmt.Errorf("input %d is left out", i)
-		}
-	}
-	if len(n.Outputs) == 0 || n.Outputs[0] == "" {
-		return errors.New("has no output")
-	}
-	for _, name := range n.Outputs[1:] {
-		if name != "" {
-			return fmt.Errorf("its output %q is not supported: only the first is", name)
-		}
-	}
-	for _, a := range n.Attrs {
-		want, ok := r.attrs[a.Name]
-		if !ok {
-			return fmt.Errorf("attribute %q is not supported", a.Name)
-		}
-		if a.Type != want {
-			return fmt.Errorf("attribute %q is of type %v, want %v", a.Name, a.Type, want)
-		}
-	}
-	return nil
-}
-
-// title names a node and its operator for a message.
-func title(n *onnx.Node) string { return place(n) + ", " + n.OpType }
-
-// place names a node. Names of nodes are optional, those of results are not.
-func place(n *onnx.Node) string {
-	if n.Name != "" {
-		return fmt.Sprintf("node %q", n.Name)
-	}
-	for _, out := range n.Outputs {
-		if out != "" {
-			return fmt.Sprintf("node of %q", out)
-		}
-	}
-	return "a node"
+	return crossCheck(m)
 }
 
 // decoder builds the graph, node by node.
 type decoder struct {
 	graph  *op.Graph
 	opset  int64
+	mode   Mode
+	half   bool
 	values map[string]value // by their names in the file
-	params models.StateDict
+	param  func(t *onnx.Tensor, sizes []int, values []float32) *op.Node
+	next   map[string]*op.Node
+	used   map[string]bool // names that a node or the graph's outputs read
+
+	batch  int      // its size; 0 when there is none
+	like   *op.Node // an input that has it
+	budget int      // elements that may still be computed here
 }
 
-// value is what a name of the file stands for: a node of the graph, or a constant,
-// which becomes a node when it is first used as data.
-type value struct {
-	node     *op.Node
-	constant *onnx.Tensor
-	param    bool // the constant is an initialiser
+func newDecoder(m *onnx.Model, g *op.Graph, opt DecodeOptions) *decoder {
+	d := &decoder{graph: g, opset: m.Opset(""), mode: opt.Mode, half: opt.Half, values: map[string]value{},
+		next: map[string]*op.Node{}, used: map[string]bool{}, budget: foldBudget}
+	for _, t := range m.Graph.Initializers {
+		d.values[t.Name] = d.initial(t)
+	}
+	for _, n := range m.Graph.Nodes {
+		for _, name := range n.Inputs {
+			d.used[name] = true
+		}
+	}
+	for _, o := range m.Graph.Outputs {
+		d.used[o.Name] = true
+	}
+	return d
 }
 
 // inputs makes the graph's inputs, which are those of the file without the
 // initialisers that old files list among them.
-func (d *decoder) inputs(g *onnx.Graph, shapes map[string]op.Shape) (map[string]*op.Node, error) {
+func (d *decoder) inputs(g *onnx.Graph, opt DecodeOptions) (map[string]*op.Node, error) {
 	inputs := map[string]*op.Node{}
 	symbols := map[string]int{}
 	for _, in := range g.Inputs {
-		if _, ok := d.values[in.Name]; ok {
+		if g.Initializer(in.Name) != nil {
 			continue
 		}
-		s, ok := shapes[in.Name]
+		if t := opt.Values[in.Name]; t != nil {
+			if err := d.bind(in, t); err != nil {
+				return nil, fmt.Errorf("input %q: %w", in.Name, err)
+			}
+			continue
+		}
+		s, ok := opt.Shapes[in.Name]
 		if !ok {
 			return nil, fmt.Errorf("input %q: no shape given", in.Name)
 		}
-		t := op.Float32
-		switch in.Type {
-		case onnx.Float:
-		case onnx.Int64:
-			t = op.Int64
-		default:
-			return nil, fmt.Errorf("input %q is %v, want float32 or int64", in.Name, in.Type)
-		}
+		t, _ := d.dtype(in.Type)
 		if err := fits(in, s.Dims, symbols); err != nil {
 			return nil, fmt.Errorf("input %q: %w", in.Name, err)
+		}
+		if slices.Contains(s.Dims, 0) {
+			return nil, fmt.Errorf("input %q: %w", in.Name, &ZeroSize{s.Dims})
 		}
 		if s.Batch >= len(s.Dims) {
 			return nil, fmt.Errorf("input %q: its shape %v has no axis %d, which should be the batch", in.Name, s.Dims, s.Batch)
@@ -217,14 +180,47 @@ func (d *decoder) inputs(g *onnx.Graph, shapes map[string]op.Shape) (map[string]
 		if n == nil {
 			return nil, d.graph.Err()
 		}
-		inputs[in.Name], d.values[in.Name] = n, value{node: n}
+		if err := d.feed(in.Name, n); err != nil {
+			return nil, err
+		}
+		inputs[in.Name] = n
 	}
-	for _, name := range slices.Sorted(maps.Keys(shapes)) {
+	for _, name := range slices.Sorted(maps.Keys(opt.Shapes)) {
 		if inputs[name] == nil {
 			return nil, fmt.Errorf("a shape is given for %q, which is not an input of the model", name)
 		}
 	}
 	return inputs, nil
+}
+
+// feed makes a node the value of an input.
+func (d *decoder) feed(name string, n *op.Node) error {
+	d.values[name] = value{node: n}
+	if n.Batch < 0 {
+		return nil
+	}
+	size := n.Dims[n.Batch]
+	if d.like != nil && size != d.batch {
+		return fmt.Errorf("input %q has a batch of %d, another one of %d", name, size, d.batch)
+	}
+	d.like, d.batch = n, size
+	return nil
+}
+
+// bind makes a tensor the value of an input.
+func (d *decoder) bind(in *onnx.ValueInfo, t *onnx.Tensor) error {
+	if t.Type != in.Type {
+		return fmt.Errorf("got a value of type %v, the file says %v", t.Type, in.Type)
+	}
+	c, err := d.constant(t)
+	if err != nil {
+		return err
+	}
+	if err := fits(in, c.dims, nil); err != nil {
+		return err
+	}
+	d.values[in.Name] = value{constant: c}
+	return nil
 }
 
 // fits checks sizes against those that the file states. symbols, unless nil, holds
@@ -252,72 +248,63 @@ func fits(i *onnx.ValueInfo, sizes []int, symbols map[string]int) error {
 	return nil
 }
 
-// maxElements bounds the values that a file can ask for, far above what fits a
-// machine and far below where sizes overflow.
-const maxElements = 1 << 40
-
-func sizeFits(s op.Shape) error {
-	n := 1
-	for _, d := range s.Dims {
-		if d > maxElements/n {
-			return fmt.Errorf("a value of shape %v is too large", s)
+func (d *decoder) nodes(nodes []*onnx.Node) error {
+	for _, n := range nodes {
+		if err := d.node(n); err != nil {
+			return fmt.Errorf("%s: %w", title(n), err)
 		}
-		n *= max(d, 1)
 	}
 	return nil
+}
+
+func (d *decoder) outputs(g *onnx.Graph) (map[string]*op.Node, error) {
+	outputs := map[string]*op.Node{}
+	for _, o := range g.Outputs {
+		n, err := d.data(o.Name)
+		if err != nil {
+			return nil, fmt.Errorf("output %w", err)
+		}
+		// Shapes of results in old files are often wrong about the batch: only what a
+		// machine could not know is checked.
+		if want, err := d.dtype(o.Type); err != nil || want != n.DType {
+			return nil, fmt.Errorf("output %q is %v, the file says %v", o.Name, n.DType, o.Type)
+		}
+		if err := fits(o, n.Dims, nil); err != nil {
+			return nil, fmt.Errorf("output %q: %w", o.Name, err)
+		}
+		if n.Batch >= 0 && d.like != nil && n.Dims[n.Batch] != d.batch {
+			return nil, fmt.Errorf("output %q: %v holds the batch, which is %d, more than once", o.Name, n.Shape, d.batch)
+		}
+		outputs[o.Name] = n
+	}
+	return outputs, nil
 }
 
 // node adds one node of the file to the graph.
 func (d *decoder) node(n *onnx.Node) error {
 	r, _ := ruleOf(n)
-	c := &call{decoder: d, n: n}
-	v := r.build(c)
-	if c.err != nil {
-		return c.err
-	}
-	if err := d.graph.Err(); err != nil {
+	if err := d.typeFits(n, r); err != nil {
 		return err
 	}
-	if v.node != nil {
-		if err := sizeFits(v.node.Shape); err != nil {
-			return err
-		}
+	if d.known(n, r) {
+		return d.fold(n, r)
 	}
-	d.values[n.Outputs[0]] = v
-	return nil
+	c := &call{decoder: d, n: n}
+	results, err := c.build(r)
+	if err != nil {
+		return err
+	}
+	return d.define(n, results)
 }
 
-// data returns the node for a name of the file.
-func (d *decoder) data(name string) (*op.Node, error) {
-	v := d.values[name]
-	if v.node != nil {
-		return v.node, nil
+// define names the results of a node.
+func (d *decoder) define(n *onnx.Node, results []value) error {
+	for i, name := range n.Outputs {
+		if i < len(results) && results[i].defined() {
+			d.values[name] = results[i]
+		} else if d.used[name] {
+			return fmt.Errorf("its output %q is not supported", name)
+		}
 	}
-	t := v.constant
-	if t.Type != onnx.Float {
-		return nil, fmt.Errorf("%q is a constant of type %v, want float32", name, t.Type)
-	}
-	values, err := t.Floats()
-	if err != nil {
-		return nil, err
-	}
-	sizes := make([]int, len(t.Dims))
-	for i, n := range t.Dims {
-		sizes[i] = int(n)
-	}
-	if len(values) == 0 {
-		return nil, fmt.Errorf("%q of shape %v has no values", name, sizes)
-	}
-	if v.param {
-		// Identity may pass an initialiser on under another name.
-		v.node = d.graph.Param(t.Name, op.Float32, op.Dims(sizes...))
-		d.params[t.Name] = tensor.New(tensor.WithShape(sizes...), tensor.WithBacking(values))
-	} else {
-		v.node = d.graph.Const(values, sizes...)
-	}
-	if v.node == nil {
-		return nil, d.graph.Err()
-	}
-	d.values[name] = v
-	return v.node, nil
+	return nil
 }

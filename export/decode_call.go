@@ -1,9 +1,9 @@
 package export
 
 import (
-	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/sslrt/sslrt/models/onnx"
 	"github.com/sslrt/sslrt/models/op"
@@ -12,8 +12,30 @@ import (
 // call is one node of the file while it is turned into operations.
 type call struct {
 	*decoder
-	n   *onnx.Node
-	err error // the first
+	n    *onnx.Node
+	more []value // results after the first
+	err  error   // the first
+}
+
+// build turns the node into operations. Values of wrong calls are nil, as the graph
+// remembers them.
+func (c *call) build(r rule) (results []value, err error) {
+	first := r.build(c)
+	if c.err == nil {
+		c.err = c.graph.Err()
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	results = append([]value{first}, c.more...)
+	for _, v := range results {
+		if v.node != nil {
+			if err := sizeFits(v.node.Shape); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return results, nil
 }
 
 func (c *call) fail(format string, args ...any) value {
@@ -23,10 +45,13 @@ func (c *call) fail(format string, args ...any) value {
 	return value{}
 }
 
+// has tells whether input i is there.
+func (c *call) has(i int) bool { return i < len(c.n.Inputs) && c.n.Inputs[i] != "" }
+
 // arg returns input i as data: nil when it is left out, or wrong, which c.err
 // tells.
 func (c *call) arg(i int) *op.Node {
-	if i >= len(c.n.Inputs) || c.n.Inputs[i] == "" {
+	if !c.has(i) {
 		return nil
 	}
 	n, err := c.data(c.n.Inputs[i])
@@ -34,6 +59,124 @@ func (c *call) arg(i int) *op.Node {
 		c.fail("input %w", err)
 	}
 	return n
+}
+
+// args returns all inputs.
+func (c *call) args() []*op.Node {
+	in := make([]*op.Node, len(c.n.Inputs))
+	for i := range in {
+		if in[i] = c.arg(i); in[i] == nil {
+			c.fail("input %d is left out", i)
+		}
+	}
+	return in
+}
+
+// constantArg returns input i, which must be known now, and its shadow: itself where
+// it does not depend on the batch.
+func (c *call) constantArg(i int) (is, shadow *constant) {
+	if !c.has(i) {
+		c.fail("input %d is left out", i)
+		return nil, nil
+	}
+	name := c.n.Inputs[i]
+	v := c.values[name]
+	if v.param != nil {
+		k, err := c.constant(v.param)
+		if err != nil {
+			c.fail("input %q: %w", name, err)
+			return nil, nil
+		}
+		return k, k
+	}
+	if v.constant == nil {
+		unbound := &Unbound{}
+		for _, n := range op.Reachable(v.node) {
+			if n.Kind == op.Input {
+				unbound.Inputs = append(unbound.Inputs, n.Name)
+			}
+		}
+		c.fail("input %q %w", name, unbound)
+		return nil, nil
+	}
+	if v.shadow != nil {
+		return v.constant, v.shadow
+	}
+	return v.constant, v.constant
+}
+
+// ints returns the numbers of an input that must be known before the model runs.
+func (c *call) ints(i int) []int64 {
+	v, shadow := c.intsPair(i)
+	if c.err == nil && !slices.Equal(v, shadow) {
+		c.fail("input %q %w", c.n.Inputs[i], errBatch)
+	}
+	return v
+}
+
+// intsPair returns them and what they would be with one image more in the batch.
+func (c *call) intsPair(i int) (is, shadow []int64) {
+	a, b := c.constantArg(i)
+	if c.err != nil {
+		return nil, nil
+	}
+	is, err := a.ints()
+	if err == nil && len(a.dims) > 1 {
+		err = fmt.Errorf("has the shape %v, want a list", a.dims)
+	}
+	if err != nil {
+		c.fail("input %q %w", c.n.Inputs[i], err)
+		return nil, nil
+	}
+	shadow, _ = b.ints()
+	return is, shadow
+}
+
+// number returns an input of one element that must be known before the model runs.
+func (c *call) number(i int) float64 {
+	k, shadow := c.constantArg(i)
+	switch {
+	case c.err != nil:
+	case k.dense == nil || k.dense.Shape().TotalSize() != 1:
+		c.fail("input %q has the shape %v, want one number", c.n.Inputs[i], k.dims)
+	case !k.same(shadow):
+		c.fail("input %q %w", c.n.Inputs[i], errBatch)
+	case k.dtype == op.Float32:
+		return float64(k.dense.Float32s()[0])
+	case k.dtype == op.Bool:
+		if k.dense.Bools()[0] {
+			return 1
+		}
+	default:
+		v, _ := k.ints()
+		return float64(v[0])
+	}
+	return 0
+}
+
+// floats returns the float32 numbers of an input that must be known.
+func (c *call) floats(i int) []float32 {
+	k, shadow := c.constantArg(i)
+	switch {
+	case c.err != nil || k.dense == nil:
+	case k.dtype != op.Float32:
+		c.fail("input %q is %v, want float32", c.n.Inputs[i], k.dtype)
+	case !k.same(shadow):
+		c.fail("input %q %w", c.n.Inputs[i], errBatch)
+	default:
+		return k.dense.Float32s()
+	}
+	return nil
+}
+
+// empty tells whether input i is left out or holds nothing, which stands for the
+// same where an input is optional.
+func (c *call) empty(i int) bool {
+	if !c.has(i) {
+		return true
+	}
+	v := c.values[c.n.Inputs[i]]
+	return v.constant != nil && v.constant.dense == nil || v.param != nil && slices.Contains(v.param.Dims, 0)
 }
 
 func (c *call) integer(name string, otherwise int64) int64 {
@@ -50,6 +193,25 @@ func (c *call) float(name string, otherwise float32) float64 {
 	return float64(otherwise)
 }
 
+func (c *call) text(name, otherwise string) string {
+	if a := c.n.Attr(name); a != nil {
+		return string(a.S)
+	}
+	return otherwise
+}
+
+// list returns a list of numbers from an attribute, or from input i in files where
+// it is one; ok is false when it is left out.
+func (c *call) list(name string, i int) (v []int64, ok bool) {
+	if a := c.n.Attr(name); a != nil {
+		return a.Ints, true
+	}
+	if i > 0 && c.has(i) {
+		return c.ints(i), true
+	}
+	return nil, false
+}
+
 // only fails unless an attribute has the one value that is supported.
 func (c *call) only(name string, want int64) {
 	if got := c.integer(name, want); got != want {
@@ -57,7 +219,33 @@ func (c *call) only(name string, want int64) {
 	}
 }
 
-// axis returns an axis of x as a number of 0 to rank-1, or rank where end is set.
+// axisOf turns an axis that may count from the end into one of 0 to rank-1.
+func (c *call) axisOf(a int64, rank int) int {
+	if a < -int64(rank) || a >= int64(rank) {
+		c.fail("axis %d is outside %d axes", a, rank)
+		return 0
+	}
+	if a < 0 {
+		a += int64(rank)
+	}
+	return int(a)
+}
+
+// axesOf does so for several, which must differ; in order.
+func (c *call) axesOf(axes []int64, rank int) []int {
+	out := make([]int, len(axes))
+	for i, a := range axes {
+		out[i] = c.axisOf(a, rank)
+	}
+	sorted := slices.Sorted(slices.Values(out))
+	if c.err == nil && len(slices.Compact(sorted)) != len(out) {
+		c.fail("axes %v name an axis twice", axes)
+	}
+	return out
+}
+
+// axis returns the attribute axis of x as a number of 0 to rank-1, or rank where end
+// is set.
 func (c *call) axis(x *op.Node, otherwise int64, end int) int {
 	a, rank := c.integer("axis", otherwise), int64(len(x.Dims))
 	if a < -rank || a >= rank+int64(end) {
@@ -70,78 +258,81 @@ func (c *call) axis(x *op.Node, otherwise int64, end int) int {
 	return int(a)
 }
 
-// sizes fills a list of sizes from an attribute; what is not there stays as it is.
-func (c *call) sizes(name string, to []int, least int64) {
-	a := c.n.Attr(name)
-	if a == nil {
-		return
+// reshape gives x other sizes; shadow are those for one image more in the batch.
+func (c *call) reshape(x *op.Node, sizes, shadow []int) *op.Node {
+	if c.err != nil || x == nil {
+		return nil
 	}
-	if len(a.Ints) != len(to) {
-		c.fail("%s %v: want %d numbers: only two-dimensional windows are supported", name, a.Ints, len(to))
-		return
+	if slices.Contains(sizes, 0) {
+		c.fail("%w", &ZeroSize{sizes})
+		return nil
 	}
-	for i, v := range a.Ints {
-		if v < least || v > math.MaxInt32 {
-			c.fail("%s %v: want numbers of %d to %d", name, a.Ints, least, math.MaxInt32)
-			return
-		}
-		to[i] = int(v)
-	}
-}
-
-// window is what convolution and pooling have in common.
-type window struct {
-	kernel, stride, dilation [2]int
-	pad                      [4]int
-}
-
-func (c *call) window() window {
-	w := window{stride: [2]int{1, 1}, dilation: [2]int{1, 1}}
-	c.sizes("kernel_shape", w.kernel[:], 1)
-	c.sizes("strides", w.stride[:], 1)
-	c.sizes("dilations", w.dilation[:], 1)
-	c.sizes("pads", w.pad[:], 0)
-	if a := c.n.Attr("auto_pad"); a != nil {
-		switch string(a.S) {
-		case "", "NOTSET":
-		case "VALID":
-			w.pad = [4]int{}
-		default:
-			c.fail("auto_pad %s is not supported: write pads", a.S)
-		}
-	}
-	return w
-}
-
-// constantInts returns the numbers of an input that must be known before the
-// model runs.
-func (c *call) constantInts(i int) ([]int64, error) {
-	t := c.values[c.n.Inputs[i]].constant
-	switch {
-	case t == nil:
-		return nil, errors.New("is computed while the model runs, which is not supported")
-	case t.Type != onnx.Int64 || len(t.Dims) != 1:
-		return nil, fmt.Errorf("is %v%v, want int64 with one axis", t.Type, t.Dims)
-	}
-	return t.Int64s()
-}
-
-// reshape gives x other sizes and finds the batch among those that are open: the
-// file does not fix them.
-func (c *call) reshape(x *op.Node, sizes []int, open []bool) value {
-	to := op.Dims(sizes...)
+	to, err := op.Dims(sizes...), error(nil)
 	if x.Batch >= 0 {
-		outer, at := op.Dims(x.Dims[:x.Batch]...).Size(), 1
-		for i, n := range sizes {
-			if open[i] && at == outer && n == x.Dims[x.Batch] {
-				to.Batch = i
-				break
-			}
-			at *= n
-		}
-		if to.Batch < 0 {
-			return c.fail("%v to %v fixes the batch or merges it with another axis: give the model's inputs shapes without a batch axis", x.Shape, to)
+		to, err = c.open(sizes, shadow)
+		if err == nil && (to.Batch < 0 || op.Dims(shadow...).Size() != op.Dims(c.shadowDims(x)...).Size()) {
+			err = fmt.Errorf("fixes the batch: give the model's inputs shapes without a batch axis")
 		}
 	}
-	return value{node: op.Reshape(x, to)}
+	if err != nil {
+		c.fail("%v to %v: %w", x.Shape, sizes, err)
+		return nil
+	}
+	return op.Reshape(x, to)
+}
+
+// insert gives x more axes of size 1, so that they are at these places, in order.
+func (c *call) insert(x *op.Node, axes ...int) *op.Node {
+	if x == nil {
+		return nil
+	}
+	to := op.Shape{Dims: slices.Clone(x.Dims), Batch: x.Batch}
+	for _, a := range axes {
+		to.Dims = slices.Insert(to.Dims, a, 1)
+		if to.Batch >= a {
+			to.Batch++
+		}
+	}
+	return op.Reshape(x, to)
+}
+
+// remove takes axes of size 1 away.
+func (c *call) remove(x *op.Node, axes ...int) *op.Node {
+	if x == nil {
+		return nil
+	}
+	to := op.Shape{Batch: -1}
+	for i, d := range x.Dims {
+		if slices.Contains(axes, i) {
+			if d != 1 || i == x.Batch {
+				c.fail("axis %d of %v cannot be taken away", i, x.Shape)
+				return nil
+			}
+			continue
+		}
+		if i == x.Batch {
+			to.Batch = len(to.Dims)
+		}
+		to.Dims = append(to.Dims, d)
+	}
+	return op.Reshape(x, to)
+}
+
+// scalar is a constant of the element type of x.
+func (c *call) scalar(x *op.Node, v float64) *op.Node {
+	if x == nil {
+		return nil
+	}
+	return op.Cast(x.Graph().Scalar(v), x.DType)
+}
+
+func just(n *op.Node) value { return value{node: n} }
+
+// sizeOf checks a number that is a size.
+func (c *call) sizeOf(n int64) int {
+	if n < 0 || n > math.MaxInt32 {
+		c.fail("%d is no size", n)
+		return 1
+	}
+	return int(n)
 }

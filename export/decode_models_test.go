@@ -42,6 +42,19 @@ type modelCase struct {
 	}
 }
 
+// sharedDir is the folder of reference data. A relative one counts from the root
+// of the module.
+func sharedDir() string {
+	dir := os.Getenv("SSLRT_SHARED")
+	if dir == "" {
+		dir = filepath.Join("..", "shared")
+	}
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join("..", dir)
+	}
+	return dir
+}
+
 // readUnpacked reads a file that may be stored as NAME.gz.
 func readUnpacked(t *testing.T, path string) []byte {
 	t.Helper()

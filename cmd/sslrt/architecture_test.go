@@ -17,6 +17,8 @@ var layers = map[string][]string{
 	"cmd/sslrt":  {"finetune"},
 	"cmd/golden": {"finetune"},
 
+	"cmd/onnxcheck": {"finetune"},
+
 	"finetune":                {"finetune/objective", "finetune/optim", "finetune/knn", "finetune/metrics", "finetune/linear", "finetune/cluster", "finetune/project", "finetune/anomaly", "finetune/detector", "finetune/tensorboard", "models/checkpoint", "runtime"},
 	"finetune/objective":      {"finetune/train"},
 	"finetune/optim":          {"finetune/train"},

@@ -108,7 +108,7 @@ func (d convDims) line(col, row []float32, shift int, back bool) {
 	}
 	clear(col[:lo])
 	clear(col[hi:])
-	if s == 1 {
+	if s == 1 && lo < hi {
 		copy(col[lo:hi], row[lo+shift:])
 		return
 	}
