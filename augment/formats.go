@@ -209,8 +209,8 @@ func decodeGIF(r *bufio.Reader, opt DecodeOptions) (*Image, error) {
 		return nil, err
 	}
 	frame, ok := src.(*image.Paletted)
-	if !ok {
-		return nil, errors.New("the frame has no palette")
+	if !ok || frame.Rect.Empty() {
+		return nil, errors.New("the first frame has no palette or no pixels")
 	}
 	w, h := int(binary.LittleEndian.Uint16(head[6:])), int(binary.LittleEndian.Uint16(head[8:]))
 	if frame.Rect == image.Rect(0, 0, w, h) {

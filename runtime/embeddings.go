@@ -51,6 +51,8 @@ func ReadEmbeddings(path string) (*Embeddings, error) {
 	}
 	var read func(*os.File) (*Embeddings, error)
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
+	case ".parquet":
+		read = readParquet
 	case ".npy":
 		read = readNPYFile
 	case ".jsonl":
@@ -58,7 +60,7 @@ func ReadEmbeddings(path string) (*Embeddings, error) {
 	case ".csv":
 		read = func(f *os.File) (*Embeddings, error) { return readCSV(f) }
 	default:
-		return fail(fmt.Errorf("got suffix %q, want .npy, .jsonl or .csv", ext))
+		return fail(fmt.Errorf("got suffix %q, want .parquet, .npy, .jsonl or .csv", ext))
 	}
 	f, err := os.Open(path)
 	if err != nil {

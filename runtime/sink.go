@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Sink takes embeddings one by one.
@@ -31,6 +32,8 @@ type FileSink interface {
 
 // Create returns a sink for path by its suffix:
 //
+//   - .parquet: columns file, label (null for none) and embedding, a list of
+//     float32; memory is bounded by groups of rows
 //   - .npy: float32 [N, dim] for NumPy; names and labels go to a second file,
 //     x.files.csv beside x.npy, with one line file,label per row
 //   - .jsonl: one object per line, {"file": ..., "label": ..., "embedding": [...]},
@@ -38,12 +41,19 @@ type FileSink interface {
 //   - .csv: columns file, label, e0, e1, ...
 //   - the path "-": .jsonl on standard output
 //
-// Numbers in text are the shortest that read back as the same float32.
-func Create(path string, dim int) (FileSink, error) {
+// Numbers in text are the shortest that read back as the same float32. Names that
+// are not UTF-8 are written with \xNN for the bytes that are not.
+func Create(path string, dim int) (FileSink, error) { return CreateAbout(path, dim, nil) }
+
+// CreateAbout is Create with metadata, what was embedded by which model, for the
+// formats that hold them: the key-value metadata of .parquet.
+func CreateAbout(path string, dim int, about map[string]string) (FileSink, error) {
 	if path == "-" {
 		return newSink(NewJSONL(os.Stdout)), nil
 	}
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
+	case ".parquet":
+		return createParquet(path, dim, about)
 	case ".npy":
 		return createNPY(path, dim)
 	case ".jsonl":
@@ -59,7 +69,7 @@ func Create(path string, dim int) (FileSink, error) {
 		}
 		return newSink(newCSV(f, dim), f), nil
 	default:
-		return nil, fmt.Errorf("runtime: write embeddings to %s: got suffix %q, want .npy, .jsonl or .csv, or - for standard output", path, ext)
+		return nil, fmt.Errorf("runtime: write embeddings to %s: got suffix %q, want .parquet, .npy, .jsonl or .csv, or - for standard output", path, ext)
 	}
 }
 
@@ -76,6 +86,28 @@ type sink struct {
 }
 
 func newSink(r rows, files ...*atomicFile) *sink { return &sink{r, files} }
+
+// Write implements Sink.
+func (s *sink) Write(file, label string, embedding []float32) error {
+	return s.rows.Write(validName(file), validName(label), embedding)
+}
+
+// validName escapes what is not UTF-8 in a name, which file systems allow and tables
+// of text do not: the byte 0xE9 becomes \xe9.
+func validName(name string) string {
+	if utf8.ValidString(name) {
+		return name
+	}
+	var b strings.Builder
+	for i, r := range name {
+		if _, n := utf8.DecodeRuneInString(name[i:]); r == utf8.RuneError && n == 1 {
+			fmt.Fprintf(&b, "\\x%02x", name[i])
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
 
 func (s *sink) Close() error {
 	err := s.flush()

@@ -24,7 +24,7 @@ var rowsToWrite = []struct {
 }
 
 func TestSinksRoundTrip(t *testing.T) {
-	for _, suffix := range []string{".npy", ".jsonl", ".csv", ".NPY"} {
+	for _, suffix := range []string{".npy", ".jsonl", ".csv", ".NPY", ".parquet"} {
 		t.Run(suffix, func(t *testing.T) {
 			dir := t.TempDir()
 			path := filepath.Join(dir, "out"+suffix)
@@ -259,6 +259,32 @@ func FuzzReadText(f *testing.F) {
 			if e, err := read(); err == nil && (len(e.Files) != e.Len() || len(e.X) != e.Len()*e.Dim) {
 				t.Errorf("got %d files, %d values of %d", len(e.Files), len(e.X), e.Dim)
 			}
+		}
+	})
+}
+
+func FuzzReadParquet(f *testing.F) {
+	for _, dim := range []int{1, 3} {
+		var b bytes.Buffer
+		p := newParquet(&b, dim, map[string]string{"sslrt.model": "encoder.onnx"}, rowGroupBytes)
+		for _, label := range []string{"cat", "", "dog"} {
+			if err := p.Write("a.png", label, make([]float32, dim)); err != nil {
+				f.Fatal(err)
+			}
+		}
+		if err := p.flush(); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b.Bytes())
+	}
+	path := filepath.Join(f.TempDir(), "x.parquet")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e, err := ReadEmbeddings(path)
+		if (e == nil) == (err == nil) || e != nil && len(e.X) != e.Len()*e.Dim {
+			t.Fatalf("%v, %v", e, err)
 		}
 	})
 }

@@ -20,6 +20,7 @@ func newEmbed(s streams, g *global) *cobra.Command {
 		Long: `Embed runs an encoder over images and writes one embedding per image, in the
 order of the data, by the suffix of the output:
 
+  .parquet  columns file, label, embedding (a list of float32)
   .npy    float32 [N, D] for NumPy, with FILE.files.csv beside it: file, label
   .jsonl  one object per line: file, label, embedding
   .csv    columns file, label, e0, e1, ...
