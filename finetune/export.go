@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -73,14 +72,7 @@ func Export(ctx context.Context, run *Run, path string, opt ExportOptions) (Expo
 	if err != nil {
 		return Exported{}, err
 	}
-	state, info, err := run.LoadWeights(opt.Weights)
-	if errors.Is(err, fs.ErrNotExist) {
-		which := ""
-		if opt.Weights == WeightsBest {
-			which = "best "
-		}
-		return Exported{}, fmt.Errorf("finetune: export: %s has no %scheckpoint yet: train it first (sslrt pretrain --resume --run %s)", run.Dir, which, run.Dir)
-	}
+	state, info, err := run.weightsToExport(opt.Weights)
 	if err != nil {
 		return Exported{}, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -40,11 +41,16 @@ them before the file gets its name.
               and the new parameters ("next:NAME") come out. The parameters' values
               are written beside it, as MODEL.safetensors
 
+--to safetensors writes the weights of encoder, projector or classifier instead,
+with torchvision's names and shapes, for load_state_dict of PyTorch. BatchNorm is
+not folded.
+
 The input "image" is float32 [N, 3, H, W], normalised, or with --input uint8 the
 pixels as they are, [N, H, W, 3].`,
 		Example: `  sslrt export encoder.onnx
   sslrt export encoder.onnx --run runs/first --input uint8
-  sslrt export step.onnx --part train-step`,
+  sslrt export step.onnx --part train-step
+  sslrt export encoder.safetensors --to safetensors`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
@@ -52,8 +58,12 @@ pixels as they are, [N, H, W, 3].`,
 				return fmt.Errorf("export: --checkpoint and --profile, weights that others trained, are not built yet: use --run")
 			case to != "onnx" && to != "safetensors":
 				return usagef("--to is %q: choose onnx or safetensors", to)
-			case to == "safetensors":
-				return fmt.Errorf("export: --to safetensors is not built yet: the weights of a run are in its checkpoints/last.safetensors")
+			case to == "safetensors" && opt.Part == onnx.KindTrainStep:
+				return usagef("--to safetensors writes weights, which --part %s is not: choose another part", opt.Part)
+			case to == "safetensors" && strings.EqualFold(filepath.Ext(args[0]), ".onnx"):
+				return usagef("--to safetensors would write %s, which is no name of an ONNX file's: call it .safetensors", args[0])
+			case to == "safetensors" && changedAny(cmd, "input", "opset", "fold-batchnorm"):
+				return usagef("--to safetensors writes the weights as they are: leave out --input, --opset and --fold-batchnorm")
 			case !slices.Contains(exportParts, opt.Part):
 				return usagef("--part is %q: choose %s", opt.Part, strings.Join(exportParts, ", "))
 			case opt.Weights != finetune.WeightsLast && opt.Weights != finetune.WeightsBest:
@@ -66,6 +76,13 @@ pixels as they are, [N, H, W, 3].`,
 				return err
 			}
 			opt.Version = programVersion()
+			if to == "safetensors" {
+				done, err := finetune.ExportWeights(r, args[0], opt)
+				if err != nil {
+					return err
+				}
+				return reportWeights(s, g, r, done)
+			}
 			opt.Model.KeepBatchNorm = !fold
 			opt.Check.Slow = sayChecking(s)
 			done, err := finetune.Export(cmd.Context(), r, args[0], opt)
@@ -79,7 +96,7 @@ pixels as they are, [N, H, W, 3].`,
 	f.StringVar(&run, "run", "", "run directory (default: the latest in "+finetune.RunsDir+")")
 	f.StringVar(&checkpoint, "checkpoint", "", "weights that others trained (not built yet)")
 	f.StringVar(&profile, "profile", "", "how to read --checkpoint (not built yet)")
-	f.StringVar(&to, "to", "onnx", "file format: onnx")
+	f.StringVar(&to, "to", "onnx", "file format: onnx or safetensors")
 	f.StringVar(&opt.Part, "part", finetune.PartAuto, "what to write: "+strings.Join(exportParts, ", "))
 	f.StringVar(&opt.Weights, "weights", finetune.WeightsLast, "which checkpoint of the run: last or best (see pretrain --best-by)")
 	f.StringVar(&opt.Model.Input, "input", onnx.InputFloat, "type of the input: float or uint8")
@@ -88,6 +105,11 @@ pixels as they are, [N, H, W, 3].`,
 	f.BoolVar(&opt.Force, "force", false, "replace a file that exists")
 	f.BoolVar(&opt.NoVerify, "no-verify", false, "write the file without running it")
 	return cmd
+}
+
+// changedAny says whether one of the flags was given.
+func changedAny(cmd *cobra.Command, flags ...string) bool {
+	return slices.ContainsFunc(flags, func(name string) bool { return cmd.Flags().Changed(name) })
 }
 
 // sayChecking returns a function that warns before a training step is run on the
@@ -136,6 +158,19 @@ func reportExport(s streams, g *global, r *finetune.Run, e finetune.Exported) er
 		return err
 	}
 	return reportVerified(s, e)
+}
+
+// reportWeights is reportExport for weights alone, which are compared bit for bit.
+func reportWeights(s streams, g *global, r *finetune.Run, e finetune.Exported) error {
+	if g.json {
+		return printJSON(s.out, newExportResult(r, e))
+	}
+	said := "not verified"
+	if e.Checked {
+		said = "verified: read back, it holds the same bits"
+	}
+	_, err := fmt.Fprintf(s.out, "wrote %s: weights of the %s of %s at step %d\n%s\n", e.Path, e.Kind, r.Dir, e.Step, said)
+	return err
 }
 
 func reportVerified(s streams, e finetune.Exported) error {

@@ -157,7 +157,7 @@ func positive(s string) (int, error) {
 // WriteTo replaces the metadata of this project in m by info, in a fixed order, and
 // leaves other keys alone.
 func (info Info) WriteTo(m *Model) error {
-	entries, err := info.entries()
+	entries, err := info.Entries()
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,8 @@ func (info Info) WriteTo(m *Model) error {
 	return nil
 }
 
-func (info Info) entries() ([]StringEntry, error) {
+// Entries returns the metadata as keys and values, in a fixed order.
+func (info Info) Entries() ([]StringEntry, error) {
 	var out []StringEntry
 	put := func(key, value string) {
 		if value != "" {
