@@ -39,6 +39,13 @@ type Config struct {
 	Split  string   `yaml:"split,omitempty"`
 	Limit  int      `yaml:"limit,omitempty"` // use the first images only; 0: all
 
+	// How the data are read: which labels of CIFAR-100, fine (default) or coarse;
+	// images turned upright by their EXIF orientation; the largest images, 0:
+	// augment.MaxPixels.
+	Labels          string `yaml:"labels,omitempty"`
+	ExifOrientation bool   `yaml:"exif_orientation,omitempty"`
+	MaxPixels       int    `yaml:"max_pixels,omitempty"`
+
 	Encoder     string    `yaml:"encoder"`           // resnet18 (default), resnet34, resnet50
 	Width       float64   `yaml:"width"`             // factor on the encoder's channels; default 1
 	Stem        string    `yaml:"stem"`              // auto (default: by image size), cifar, imagenet

@@ -134,3 +134,10 @@ func trained(state models.StateDict) models.StateDict {
 	}
 	return out
 }
+
+// SourceOptions returns how the run's data are opened. Of data that has parts the
+// training part is taken, unless Split says another.
+func (c *Config) SourceOptions() augment.SourceOptions {
+	return augment.SourceOptions{Split: c.Split, DefaultSplit: "train", Labels: c.Labels,
+		Decode: augment.DecodeOptions{Orient: c.ExifOrientation, MaxPixels: int64(c.MaxPixels)}}
+}

@@ -147,6 +147,7 @@ func (c *Config) validate(images int) error {
 		{"number of threads", float64(c.Threads), c.Threads >= 0},
 		{"number of workers", float64(c.Workers), c.Workers >= 0},
 		{"limit", float64(c.Limit), c.Limit >= 0},
+		{"max_pixels", float64(c.MaxPixels), c.MaxPixels >= 0},
 	} {
 		if !s.ok {
 			return fmt.Errorf("finetune: the %s %g is out of range", s.name, s.value)

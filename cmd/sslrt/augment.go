@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune"
 )
 
@@ -21,7 +20,8 @@ func newAugment(s streams, g *global) *cobra.Command {
 }
 
 func newAugmentPreview(s streams, g *global) *cobra.Command {
-	var output, split string
+	var data dataFlags
+	var output string
 	var size, count, views int
 	var seed uint64
 	cmd := &cobra.Command{
@@ -35,7 +35,7 @@ of it, augmented as sslrt pretrain does. The same seed gives the same sheet.`,
 			if size < 0 || size > 1024 || count < 1 || count > 1000 || views < 1 || views > 100 {
 				return usagef("got --image-size %d, --count %d, --views %d: want 1 to 1024 (0: by the images), 1 to 1000, 1 to 100", size, count, views)
 			}
-			src, err := augment.Open(args, augment.SourceOptions{Split: split, DefaultSplit: "train", Stdin: s.in})
+			src, err := data.open(args, "train", s)
 			if err != nil {
 				return err
 			}
@@ -69,6 +69,6 @@ of it, augmented as sslrt pretrain does. The same seed gives the same sheet.`,
 	fl.IntVar(&count, "count", 32, "images")
 	fl.IntVar(&views, "views", 2, "views of each image")
 	fl.Uint64Var(&seed, "seed", 0, "of everything random")
-	fl.StringVar(&split, "split", "", "part of data that has parts: train or test")
+	data.register(fl, true)
 	return cmd
 }

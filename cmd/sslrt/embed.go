@@ -3,17 +3,18 @@ package main
 import (
 	"fmt"
 	"path/filepath"
-	"strings"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
-	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/models/onnx"
 	"github.com/sslrt/sslrt/runtime"
 )
 
 func newEmbed(s streams, g *global) *cobra.Command {
 	var f encoderFlags
-	var output, split string
+	var data dataFlags
+	var output string
 	cmd := &cobra.Command{
 		Use:   "embed MODEL.onnx DATA...",
 		Short: "Write the embeddings of images",
@@ -21,29 +22,26 @@ func newEmbed(s streams, g *global) *cobra.Command {
 order of the data, by the suffix of the output:
 
   .parquet  columns file, label, embedding (a list of float32)
-  .npy    float32 [N, D] for NumPy, with FILE.files.csv beside it: file, label
-  .jsonl  one object per line: file, label, embedding
-  .csv    columns file, label, e0, e1, ...
-  -       as .jsonl, on standard output
+  .npy      float32 [N, D] for NumPy, with FILE.files.csv beside it: file, label
+  .jsonl    one object per line: file, label, embedding
+  .csv      columns file, label, e0, e1, ...
+  -         as .jsonl, on standard output
 
-DATA is a folder (class subfolders are labels), an image, a zip of images,
-MNIST-style IDX files, a text file of paths, a pattern, or - for paths on standard
-input. Images that cannot be read are listed and left out (exit code 3).`,
+DATA is a folder (class subfolders are labels), an image, a zip or tar of images,
+WebDataset shards, CIFAR batches, MNIST-style IDX files, .npz or .npy arrays, a text
+file of paths, a pattern, or - for paths on standard input. Images that cannot be read are listed and left out (exit code 3).`,
 		Example: `  sslrt embed encoder.onnx photos/ --output photos.npy
   sslrt embed encoder.onnx testdata/fashion-mnist --split test -o test.csv
   find photos -name '*.jpg' | sslrt embed encoder.onnx - -o -`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output == "" {
-				return usagef("--output is missing: a .npy, .jsonl or .csv file, or - for standard output")
+				return usagef("--output is missing: a .parquet, .npy, .jsonl or .csv file, or - for standard output")
 			}
 			if output == "-" && g.json {
 				return usagef("--json and --output - would both write to standard output: choose one")
 			}
-			if strings.EqualFold(filepath.Ext(output), ".parquet") {
-				return fmt.Errorf("embed: writing .parquet is not built yet: choose .npy, .jsonl or .csv")
-			}
-			src, err := augment.Open(args[1:], augment.SourceOptions{Split: split, Stdin: s.in})
+			src, err := data.open(args[1:], "", s)
 			if err != nil {
 				return err
 			}
@@ -53,7 +51,7 @@ input. Images that cannot be read are listed and left out (exit code 3).`,
 				return err
 			}
 			defer enc.Close()
-			out, err := runtime.Create(output, enc.Dim())
+			out, err := runtime.CreateAbout(output, enc.Dim(), aboutEmbeddings(args[0], enc))
 			if err != nil {
 				return err
 			}
@@ -78,9 +76,23 @@ input. Images that cannot be read are listed and left out (exit code 3).`,
 		},
 	}
 	f.register(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write: .npy, .jsonl, .csv, or - for standard output")
-	cmd.Flags().StringVar(&split, "split", "", "part of data that has parts: train or test")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write: .parquet, .npy, .jsonl, .csv, or - for standard output")
+	data.register(cmd.Flags(), true)
 	return cmd
+}
+
+// aboutEmbeddings is what a file of embeddings says about them.
+func aboutEmbeddings(model string, enc *runtime.Encoder) map[string]string {
+	info := enc.Info()
+	about := map[string]string{
+		"sslrt.model":         filepath.Base(model),
+		onnx.KeyEmbeddingSize: strconv.Itoa(enc.Dim()),
+		onnx.KeyVersion:       programVersion(),
+	}
+	if info.Method != "" {
+		about[onnx.KeyMethod] = info.Method
+	}
+	return about
 }
 
 func reportEmbed(s streams, g *global, output string, sum runtime.Summary, dim int) error {

@@ -14,6 +14,7 @@ import (
 
 func newEvaluate(s streams, g *global) *cobra.Command {
 	var f encoderFlags
+	var data dataFlags
 	var train, test []string
 	var protocol string
 	var opt knn.Options
@@ -43,12 +44,12 @@ trained. Of data that has parts, --train takes train and --test takes test.`,
 			if opt.K < 1 || !(opt.Temperature > 0) {
 				return usagef("got --k %d, --temperature %g: want at least 1, more than 0", opt.K, opt.Temperature)
 			}
-			trainData, err := openLabelled(train, "train", s)
+			trainData, err := openLabelled(&data, train, "train", s)
 			if err != nil {
 				return err
 			}
 			defer trainData.Close()
-			testData, err := openLabelled(test, "test", s)
+			testData, err := openLabelled(&data, test, "test", s)
 			if err != nil {
 				return err
 			}
@@ -70,6 +71,7 @@ trained. Of data that has parts, --train takes train and --test takes test.`,
 	}
 	f.register(cmd)
 	fl := cmd.Flags()
+	data.register(fl, false)
 	fl.StringArrayVar(&train, "train", nil, "labelled images that vote; may be given several times")
 	fl.StringArrayVar(&test, "test", nil, "labelled images that are classified; may be given several times")
 	fl.StringVar(&protocol, "protocol", "knn", "how to measure: knn")
@@ -79,8 +81,8 @@ trained. Of data that has parts, --train takes train and --test takes test.`,
 }
 
 // openLabelled opens data of which every image has a class.
-func openLabelled(paths []string, split string, s streams) (augment.Source, error) {
-	src, err := augment.Open(paths, augment.SourceOptions{DefaultSplit: split, Stdin: s.in})
+func openLabelled(data *dataFlags, paths []string, split string, s streams) (augment.Source, error) {
+	src, err := data.open(paths, split, s)
 	if err != nil {
 		return nil, err
 	}

@@ -77,6 +77,9 @@ keys are those of config.yaml.`,
 	f.IntVar(&c.Workers, "workers", c.Workers, "that decode and augment (default: all processors)")
 	f.IntVar(&c.Limit, "limit", c.Limit, "use the first images only")
 	f.StringVar(&c.Split, "split", c.Split, "train or test, where a source has splits")
+	f.StringVar(&c.Labels, "labels", c.Labels, "of CIFAR-100: fine (default) or coarse")
+	f.BoolVar(&c.ExifOrientation, "exif-orientation", c.ExifOrientation, "turn images upright by their EXIF orientation, which is ignored otherwise")
+	f.IntVar(&c.MaxPixels, "max-pixels", c.MaxPixels, "refuse larger images (default 134217728)")
 	f.StringVar(&o.run, "run", "", "run directory (default: a new one in "+finetune.RunsDir+")")
 	f.BoolVar(&o.resume, "resume", false, "go on with the run in --run from its newest checkpoint")
 	f.IntVar(&o.crosscheck, "crosscheck", 0, "first run a number of steps on both machines and print how far they agree")
@@ -125,7 +128,9 @@ func pretrain(ctx context.Context, o pretrainOptions, s streams, g *global) erro
 	if run != nil {
 		c = run.Config
 	}
-	src, err := augment.Open(c.Data, augment.SourceOptions{Split: c.Split, DefaultSplit: "train", Stdin: s.in})
+	reading := c.SourceOptions()
+	reading.Stdin = s.in
+	src, err := augment.Open(c.Data, reading)
 	if err != nil {
 		return err
 	}

@@ -75,13 +75,15 @@ and real images, the largest difference beside the largest value must be at most
 // error: nil is returned.
 func verifyImages(s streams, r *finetune.Run, data []string, split string, limit int) (augment.Source, error) {
 	own := len(data) == 0
+	reading := augment.SourceOptions{Split: split, DefaultSplit: "train"}
 	if own {
-		data, split = r.Config.Data, r.Config.Split
+		data, reading = r.Config.Data, r.Config.SourceOptions()
 		if most := r.Config.Limit; most > 0 && (limit == 0 || most < limit) {
 			limit = most
 		}
 	}
-	src, err := augment.Open(data, augment.SourceOptions{Split: split, DefaultSplit: "train", Stdin: s.in})
+	reading.Stdin = s.in
+	src, err := augment.Open(data, reading)
 	if err != nil && own {
 		fmt.Fprintln(s.err, "the images of the run cannot be read, random ones must do:", err)
 		return nil, nil
