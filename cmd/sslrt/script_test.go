@@ -28,6 +28,12 @@ func TestMain(m *testing.M) {
 //     embedding of an image are the means of the four quarters of each channel
 //   - foreign FILE: the same without metadata
 //   - picture FILE R G B: writes a PNG of one colour
+//   - pack FILE NAME...: archives files, as .tar, .tar.gz, .zip or .npz (a .zip) by
+//     the suffix of FILE
+//   - cifar FILE LABEL...: writes CIFAR-10 records, those of CIFAR-100 for
+//     COARSE/FINE, of grey images as light as the label
+//   - array FILE.npy TYPE SHAPE VALUE...: writes uint8 or int64 values, again and
+//     again until the shape (2x28x28) is full
 //   - [ort]: ONNX Runtime was found; [shared]: the data of SSLRT_SHARED are there
 //   - $REPO: the repository, $SHARED: those data
 func TestScripts(t *testing.T) {
@@ -66,6 +72,9 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits,
+			"pack":  pack,
+			"cifar": cifar,
+			"array": array,
 			"encoder": func(ts *testscript.TestScript, _ bool, args []string) {
 				info := onnx.Info{Kind: onnx.KindEncoder, EmbeddingSize: 12, Preprocess: augment.EvalPreprocess(8).Metadata()}
 				ts.Check(writeEncoder(ts.MkAbs(args[0]), info))
