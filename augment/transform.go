@@ -49,6 +49,17 @@ func SimCLR(size int) Policy {
 	return p
 }
 
+// Mild returns the augmentations of autoencoders: the largest central square, above 64
+// pixels a random box of 50 to 100 % of the area instead, resized to size x size, and
+// flip.
+func Mild(size int) Policy {
+	crop := RandomResizedCrop{Width: size, Height: size, Scale: [2]float64{1, 1}, Ratio: [2]float64{1, 1}}
+	if size > 64 {
+		crop.Scale, crop.Ratio = [2]float64{0.5, 1}, [2]float64{3. / 4, 4. / 3}
+	}
+	return Policy{crop, RandomHorizontalFlip{P: 0.5}}
+}
+
 // RandomResizedCrop cuts out a box of random area and aspect ratio and resizes it, with antialias.
 type RandomResizedCrop struct {
 	Width, Height int        // of the result, in pixels

@@ -15,10 +15,13 @@ import (
 // Names of inputs and outputs in a file.
 const (
 	InputImage        = "image"       // float32 [N, C, H, W], normalised; or uint8 [N, H, W, C]
+	InputEmbedding    = "embedding"   // float32 [N, D], of a decoder
 	OutputEmbedding   = "embedding"   // float32 [N, D], pooled, not normalised
 	OutputProjection  = "projection"  // float32 [N, D]
 	OutputLogits      = "logits"      // float32 [N, K]
 	OutputProbability = "probability" // float32 [N, K], softmax of the logits
+
+	OutputReconstruction = "reconstruction" // float32 [N, C, H, W], pixels in 0..1
 )
 
 // Stage is one network of a chain.
@@ -34,10 +37,11 @@ type Stage struct {
 // from an image to one output, in evaluation mode. It is also the reference that a
 // written file is compared with, see Outputs.
 type Part struct {
-	Kind   string // onnx.KindEncoder, onnx.KindProjector or onnx.KindClassifier
+	Kind   string // an onnx.Kind: encoder, projector, classifier, decoder or autoencoder
 	Stages []Stage
 
 	Preprocess augment.Preprocess // how an image becomes the input; its size is the input's
+	Code       int                // size of a decoder's input
 
 	// What a user of the file may want to know; all may be empty.
 	Classes  []string        // of a classifier, in index order
@@ -47,13 +51,18 @@ type Part struct {
 }
 
 // Outputs builds the part for batches of n images in a graph of its own, whose
-// input is InputImage, float32 [n, C, H, W], and returns its outputs and its
-// parameters.
+// input is InputImage, float32 [n, C, H, W], or for a decoder InputEmbedding, float32
+// [n, Code], and returns its outputs and its parameters.
 func (p Part) Outputs(n int) ([]Output, *models.Params, error) {
 	g := op.NewGraph()
 	params := models.NewParams(g)
 	pre := p.Preprocess
-	x := g.Input(InputImage, op.Float32, op.Batched(n, pre.Channels, pre.Height, pre.Width))
+	var x *op.Node
+	if p.Kind == onnx.KindDecoder {
+		x = g.Input(InputEmbedding, op.Float32, op.Batched(n, p.Code))
+	} else {
+		x = g.Input(InputImage, op.Float32, op.Batched(n, pre.Channels, pre.Height, pre.Width))
+	}
 	if len(p.Stages) == 0 {
 		return nil, nil, errors.New("export: a part without networks")
 	}
@@ -63,7 +72,11 @@ func (p Part) Outputs(n int) ([]Output, *models.Params, error) {
 	if err := g.Err(); err != nil {
 		return nil, nil, fmt.Errorf("export: build the %s: %w", p.Kind, err)
 	}
-	if len(x.Dims) != 2 || x.Dims[0] != n {
+	if p.Kind == onnx.KindDecoder || p.Kind == onnx.KindAutoencoder {
+		if want := op.Batched(n, pre.Channels, pre.Height, pre.Width); !x.Shape.Equal(want) {
+			return nil, nil, fmt.Errorf("export: the %s gives %v for %d images, want %v", p.Kind, x.Type, n, want)
+		}
+	} else if len(x.Dims) != 2 || x.Dims[0] != n {
 		return nil, nil, fmt.Errorf("export: the %s gives %v for %d images, want one row for each", p.Kind, x.Type, n)
 	}
 	var out []Output
@@ -77,9 +90,11 @@ func (p Part) Outputs(n int) ([]Output, *models.Params, error) {
 			return nil, nil, fmt.Errorf("export: the classifier has %d outputs for %d classes", x.Dims[1], len(p.Classes))
 		}
 		out = []Output{{OutputLogits, x}, {OutputProbability, op.Softmax(x, 1)}}
+	case onnx.KindDecoder, onnx.KindAutoencoder:
+		out = []Output{{OutputReconstruction, x}}
 	default:
-		return nil, nil, fmt.Errorf("export: unknown kind of part %q: want %s, %s or %s",
-			p.Kind, onnx.KindEncoder, onnx.KindProjector, onnx.KindClassifier)
+		return nil, nil, fmt.Errorf("export: unknown kind of part %q: want %s, %s, %s, %s or %s", p.Kind,
+			onnx.KindEncoder, onnx.KindProjector, onnx.KindClassifier, onnx.KindDecoder, onnx.KindAutoencoder)
 	}
 	return out, params, g.Err()
 }
@@ -103,6 +118,9 @@ func (p Part) Model(weights models.StateDict, opt ModelOptions) (*onnx.Model, er
 	if opt.Input != onnx.InputFloat && opt.Input != onnx.InputUint8 {
 		return nil, fmt.Errorf("export: unknown input %q: choose %s or %s", opt.Input, onnx.InputFloat, onnx.InputUint8)
 	}
+	if opt.Input == onnx.InputUint8 && p.Kind == onnx.KindDecoder {
+		return nil, errors.New("export: a decoder takes embeddings: leave out the input uint8")
+	}
 	lower := Options{Opset: opt.Opset, Name: p.Kind, DynamicBatch: true}
 	outputs, params, err := p.anyBatch(lower)
 	if err != nil {
@@ -113,7 +131,9 @@ func (p Part) Model(weights models.StateDict, opt ModelOptions) (*onnx.Model, er
 	}
 	lower.Params = weights
 	lower.Info = p.info(outputs[0].Node.Dims[1])
-	lower.Info.Input = opt.Input
+	if p.Kind != onnx.KindDecoder {
+		lower.Info.Input = opt.Input
+	}
 	m, err := Lower(outputs, lower)
 	if err != nil {
 		return nil, err
@@ -164,9 +184,13 @@ func (p Part) anyBatch(opt Options) ([]Output, *models.Params, error) {
 func (p Part) info(size int) onnx.Info {
 	info := onnx.Info{Kind: p.Kind, Version: p.Version, Method: p.Method, Training: p.Training,
 		Layer: p.Stages[len(p.Stages)-1].Name, Preprocess: p.Preprocess.Metadata()}
-	if p.Kind == onnx.KindClassifier {
+	switch p.Kind {
+	case onnx.KindClassifier:
 		info.Classes = p.Classes
-	} else {
+	case onnx.KindAutoencoder:
+	case onnx.KindDecoder:
+		info.EmbeddingSize = p.Code
+	default:
 		info.EmbeddingSize = size
 	}
 	return info

@@ -9,14 +9,15 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"github.com/sslrt/sslrt/finetune/objective"
 	"github.com/sslrt/sslrt/finetune/train"
 )
 
 // Methods of training.
 const (
-	MethodSimCLR     = "simclr"
-	MethodSupervised = "supervised" // labels, cross-entropy
+	MethodSimCLR      = "simclr"
+	MethodSupervised  = "supervised"  // labels, cross-entropy
+	MethodAutoencoder = "autoencoder" // reconstruction through the embedding
+	MethodDenoise     = "denoise"     // the same from spoilt images
 )
 
 // Schedules of the learning rate.
@@ -34,7 +35,7 @@ const configVersion = 1
 type Config struct {
 	Version int `yaml:"version"`
 
-	Method string   `yaml:"method"` // MethodSimCLR, the default, or MethodSupervised
+	Method string   `yaml:"method"` // MethodSimCLR, the default, or another of the Method constants
 	Data   []string `yaml:"data"`   // what augment.Open reads
 	Split  string   `yaml:"split,omitempty"`
 	Limit  int      `yaml:"limit,omitempty"` // use the first images only; 0: all
@@ -54,16 +55,23 @@ type Config struct {
 	Classes     []string  `yaml:"classes,omitempty"` // class names, of MethodSupervised
 	ImageSize   int       `yaml:"image_size"`        // pixels; default: the first image's up to 64, else 128
 	Channels    int       `yaml:"channels"`          // 3 (default) or 1
-	Mean        []float32 `yaml:"mean"`              // per channel; default ImageNet's
-	Std         []float32 `yaml:"std"`
+	Mean        []float32 `yaml:"mean"`              // per channel; default ImageNet's, 0 for autoencoders
+	Std         []float32 `yaml:"std"`               // 1 for autoencoders
 
-	Loss        string  `yaml:"loss"`        // ntxent (default) or infonce
-	Temperature float64 `yaml:"temperature"` // default 0.5
+	// Loss is ntxent (default) or infonce for simclr, mse (default), l1, ssim or bce for
+	// autoencoders; supervised training has no choice.
+	Loss        string  `yaml:"loss"`
+	Temperature float64 `yaml:"temperature"` // of simclr's loss; default 0.5
+
+	// Noise is what MethodDenoise adds to images: gaussian (default), masking or
+	// saltpepper; see augment.Noise for the level.
+	Noise      string  `yaml:"noise,omitempty"`
+	NoiseLevel float64 `yaml:"noise_level,omitempty"` // default 0.2, 0.3 and 0.1
 
 	Epochs       int     `yaml:"epochs"`     // default 200
 	BatchSize    int     `yaml:"batch_size"` // images; default 128
 	Accumulate   int     `yaml:"accumulate"` // batches whose gradients make one step; default 1
-	Optimizer    string  `yaml:"optimizer"`  // sgd (default), adam, adamw, rmsprop, lars
+	Optimizer    string  `yaml:"optimizer"`  // sgd (default; adam for autoencoders), adam, adamw, rmsprop, lars
 	LR           float64 `yaml:"lr"`         // default by the optimiser, see Resolve
 	Momentum     float64 `yaml:"momentum"`   // default 0.9
 	Nesterov     bool    `yaml:"nesterov"`
@@ -84,7 +92,7 @@ type Config struct {
 	EMA float64 `yaml:"ema"`
 
 	// BestBy is the metric of an epoch by which best.safetensors is chosen; default
-	// loss. Of knn, effective_rank and accuracy the largest value is the best, of
+	// loss. Of knn, psnr, effective_rank and accuracy the largest value is the best, of
 	// others the smallest. Patience ends the run after so many epochs without a
 	// better one; 0, the default: never.
 	BestBy   string `yaml:"best_by"`
@@ -106,9 +114,9 @@ func DefaultConfig() Config {
 	return Config{
 		Version: configVersion, Method: MethodSimCLR,
 		Encoder: "resnet18", Width: 1, Stem: "auto", Channels: 3,
-		Loss: string(objective.LossNTXent), Temperature: 0.5,
-		Epochs: 200, BatchSize: 128, Accumulate: 1, BestBy: train.OutputLoss,
-		Optimizer: "sgd", Momentum: 0.9, WeightDecay: -1,
+		Temperature: 0.5,
+		Epochs:      200, BatchSize: 128, Accumulate: 1, BestBy: train.OutputLoss,
+		Momentum: 0.9, WeightDecay: -1,
 		Schedule: ScheduleCosine, Gamma: 0.1,
 		Engine: "auto", Device: "cpu",
 	}

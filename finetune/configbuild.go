@@ -23,7 +23,12 @@ func (c *Config) Preprocess() augment.Preprocess {
 }
 
 // Policy returns the random augmentation of the run.
-func (c *Config) Policy() augment.Policy { return augment.SimCLR(c.ImageSize) }
+func (c *Config) Policy() augment.Policy {
+	if c.autoencodes() {
+		return augment.Mild(c.ImageSize)
+	}
+	return augment.SimCLR(c.ImageSize)
+}
 
 func (c *Config) encoder() (models.Encoder, error) {
 	return models.NewEncoder(c.Encoder, models.EncoderOptions{ImageSize: c.ImageSize, Width: c.Width, Stem: c.Stem})
@@ -36,14 +41,24 @@ func (c *Config) Network() (models.Encoder, models.Projector, error) {
 	return e, models.NewProjector(c.Projector...), err
 }
 
+// decoder returns the mirror of the encoder.
+func (c *Config) decoder(encoder models.Encoder) (models.Decoder, error) {
+	return models.MirrorOf(encoder, models.Map{Channels: c.Channels, Height: c.ImageSize, Width: c.ImageSize})
+}
+
 // Objective returns what the run minimises.
 func (c *Config) Objective() (train.Objective, error) {
 	encoder, projector, err := c.Network()
 	if err != nil {
 		return nil, err
 	}
-	if c.Method == MethodSupervised {
+	switch {
+	case c.Method == MethodSupervised:
 		return objective.Supervised{Encoder: encoder, Classes: len(c.Classes)}, nil
+	case c.autoencodes():
+		decoder, err := c.decoder(encoder)
+		return objective.Autoencoder{Encoder: encoder, Decoder: decoder, Error: objective.Loss(c.Loss),
+			Noise: c.noise(), Mean: c.Mean, Std: c.Std}, err
 	}
 	return objective.SimCLR{Encoder: encoder, Projector: projector,
 		Temperature: c.Temperature, Contrast: objective.Loss(c.Loss)}, nil

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/sslrt/sslrt/augment"
-	"github.com/sslrt/sslrt/finetune/objective"
 	"github.com/sslrt/sslrt/finetune/train"
 	"github.com/sslrt/sslrt/models"
 )
@@ -27,6 +26,9 @@ func (c *Config) Resolve(src augment.Source) error {
 			return err
 		}
 		c.ImageSize = size
+	}
+	if err := c.resolveMethod(); err != nil {
+		return err
 	}
 	if c.Stem == "auto" || c.Stem == "" {
 		c.Stem = models.DefaultStem(c.Encoder, c.ImageSize)
@@ -47,6 +49,9 @@ func (c *Config) Resolve(src augment.Source) error {
 	pre := augment.EvalPreprocess(c.ImageSize)
 	if c.Channels == 1 {
 		pre = pre.Gray()
+	}
+	if c.autoencodes() {
+		pre.Mean, pre.Std = [3]float32{}, [3]float32{1, 1, 1}
 	}
 	if c.Mean == nil {
 		c.Mean = slices.Clone(pre.Mean[:c.Channels])
@@ -95,13 +100,8 @@ func (c *Config) validate(images int) error {
 	if err := c.checkVersion(); err != nil {
 		return fmt.Errorf("finetune: %w", err)
 	}
-	switch c.Method {
-	case MethodSimCLR, MethodSupervised:
-	default:
-		return fmt.Errorf("finetune: unknown method %q: choose %s or %s", c.Method, MethodSimCLR, MethodSupervised)
-	}
-	if l := objective.Loss(c.Loss); l != objective.LossNTXent && l != objective.LossInfoNCE {
-		return fmt.Errorf("finetune: unknown loss %q: choose %s or %s", c.Loss, objective.LossNTXent, objective.LossInfoNCE)
+	if err := c.validateMethod(); err != nil {
+		return err
 	}
 	for _, w := range c.Projector {
 		if w < 1 {

@@ -20,7 +20,7 @@ const (
 
 // largerIsBetter are the metrics of which that is true; of others the smaller value
 // is the better one.
-var largerIsBetter = []string{metricKNN, metricRank, "accuracy"}
+var largerIsBetter = []string{metricKNN, metricRank, "accuracy", "psnr"}
 
 // sum is a sum of numbers and how many they are.
 type sum struct {

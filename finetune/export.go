@@ -22,13 +22,13 @@ import (
 )
 
 // PartAuto is the part of a run that its method is for: the encoder of a
-// self-supervised run, the classifier of a supervised one.
+// self-supervised run, the classifier of a supervised one, the whole of an autoencoder.
 const PartAuto = "auto"
 
 // ExportOptions says what Export writes, and how. The zero value writes the part
 // PartAuto with the usual options and checks it.
 type ExportOptions struct {
-	Part     string // PartAuto or one of onnx's kinds: encoder, projector, classifier, train-step
+	Part     string // PartAuto or one of onnx's kinds: encoder, projector, decoder, autoencoder, classifier, train-step
 	Weights  string // WeightsLast, the default, or WeightsBest
 	Model    export.ModelOptions
 	Version  string // of the program, for the metadata
@@ -117,7 +117,7 @@ func verifyPart(ctx context.Context, file string, part export.Part, state models
 		outputs, _, err := part.Outputs(n)
 		return engine.Function{Outputs: outputs}, err
 	}
-	v := engine.VerifyOptions{Preprocess: part.Preprocess, Images: opt.Images}
+	v := engine.VerifyOptions{Preprocess: part.Preprocess, Images: opt.Images, Code: part.Code}
 	if opt.BatchSize > 0 {
 		v.BatchSizes = []int{1, opt.BatchSize}
 	}
@@ -256,14 +256,17 @@ func (r *Run) kind(part string) (string, error) {
 	c := &r.Config
 	switch part {
 	case "", PartAuto:
-		if c.Method == MethodSupervised {
+		switch {
+		case c.Method == MethodSupervised:
 			return onnx.KindClassifier, nil
+		case c.autoencodes():
+			return onnx.KindAutoencoder, nil
 		}
 		return onnx.KindEncoder, nil
 	case onnx.KindEncoder, onnx.KindTrainStep:
 		return part, nil
 	case onnx.KindProjector:
-		if c.Method == MethodSupervised || len(c.Projector) == 0 {
+		if len(c.Projector) == 0 {
 			return "", fmt.Errorf("finetune: the run %s has no projector", r.Dir)
 		}
 		return part, nil
@@ -273,10 +276,13 @@ func (r *Run) kind(part string) (string, error) {
 		}
 		return part, nil
 	case onnx.KindDecoder, onnx.KindAutoencoder:
+		if c.autoencodes() {
+			return part, nil
+		}
 		return "", fmt.Errorf("finetune: the run %s, of method %s, has no %s", r.Dir, c.Method, part)
 	}
-	return "", fmt.Errorf("finetune: unknown part %q: choose %s, %s, %s, %s or %s",
-		part, PartAuto, onnx.KindEncoder, onnx.KindProjector, onnx.KindClassifier, onnx.KindTrainStep)
+	return "", fmt.Errorf("finetune: unknown part %q: choose %s, %s, %s, %s, %s, %s or %s", part, PartAuto, onnx.KindEncoder,
+		onnx.KindProjector, onnx.KindDecoder, onnx.KindAutoencoder, onnx.KindClassifier, onnx.KindTrainStep)
 }
 
 // Part returns a part of the run for inference: encoder, projector or classifier.
@@ -300,6 +306,15 @@ func (r *Run) Part(kind string, info CheckpointInfo) (export.Part, error) {
 	p := export.Part{Kind: kind, Preprocess: c.Preprocess(), Method: c.Method, Training: summary,
 		Stages: []export.Stage{{Name: objective.NameEncoder, Forward: encoder.Forward}}}
 	switch kind {
+	case onnx.KindDecoder, onnx.KindAutoencoder:
+		decoder, err := c.decoder(encoder)
+		if err != nil {
+			return export.Part{}, err
+		}
+		if kind == onnx.KindDecoder {
+			p.Code, p.Stages = encoder.Size(), nil
+		}
+		p.Stages = append(p.Stages, export.Stage{Name: objective.NameDecoder, Forward: decoder.Forward})
 	case onnx.KindProjector:
 		p.Stages = append(p.Stages, export.Stage{Name: objective.NameProjector, Forward: projector.Forward})
 	case onnx.KindClassifier:
@@ -317,10 +332,12 @@ func (r *Run) summary(info CheckpointInfo) (json.RawMessage, error) {
 	s := struct {
 		Encoder     string  `json:"encoder"`
 		Width       float64 `json:"width"`
-		Stem        string  `json:"stem"`
+		Stem        string  `json:"stem,omitempty"`
 		Projector   []int   `json:"projector,omitempty"`
 		Loss        string  `json:"loss,omitempty"`
 		Temperature float64 `json:"temperature,omitempty"`
+		Noise       string  `json:"noise,omitempty"`
+		NoiseLevel  float64 `json:"noise_level,omitempty"`
 		BatchSize   int     `json:"batch_size"`
 		Accumulate  int     `json:"accumulate,omitempty"` // batches a step, where it is not 1
 		LR          float64 `json:"lr"`
@@ -331,13 +348,13 @@ func (r *Run) summary(info CheckpointInfo) (json.RawMessage, error) {
 		Weights     string  `json:"weights,omitempty"` // WeightsBest, where it is not the last
 		EMA         float64 `json:"ema,omitempty"`     // rate of the average that the weights are
 		Seed        uint64  `json:"seed"`
-	}{c.Encoder, c.Width, c.Stem, c.Projector, c.Loss, c.Temperature, c.BatchSize, c.Accumulate, c.LR, c.WeightDecay,
+	}{c.Encoder, c.Width, c.Stem, c.Projector, c.Loss, c.Temperature, c.Noise, c.NoiseLevel, c.BatchSize, c.Accumulate, c.LR, c.WeightDecay,
 		c.Epochs, info.Epoch, info.Step, info.weights, c.EMA, c.Seed}
 	if c.Accumulate == 1 {
 		s.Accumulate = 0
 	}
-	if c.Method == MethodSupervised {
-		s.Loss, s.Temperature = "", 0
+	if c.Method != MethodSimCLR {
+		s.Temperature = 0
 	}
 	return json.Marshal(s)
 }

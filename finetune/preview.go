@@ -46,30 +46,28 @@ func (r *Run) WritePreview(src augment.Source) error {
 // shownImages is the number of images of which an objective's pictures are shown.
 const shownImages = 16
 
-// show leaves the pictures that the objective made of the last batch, each beside the
-// first view of its image, in the run directory and among the events. An epoch that
-// was only ended after a restart has none.
+// show leaves the pictures that the objective made of the last batch, beside the
+// first view of each image, in the run directory and among the events: one sheet,
+// called as the last of the pictures. An epoch that was only ended after a restart has
+// none.
 func (t *trainer) show() error {
-	if t.last == nil {
+	if t.last == nil || len(t.step.Images) == 0 {
 		return nil
 	}
 	pre := t.Config.Preprocess()
-	n := min(shownImages, t.Config.BatchSize)
-	for _, name := range t.step.Images {
-		var cells []*augment.Image
-		for i := range n {
-			cells = append(cells, picture(t.views.Float32s(), t.views.Shape(), i, pre),
-				picture(t.last[name].Float32s(), t.last[name].Shape(), i, pre))
-		}
-		sheet := augment.Sheet(cells, 8, max(1, 64/t.Config.ImageSize))
-		if err := sheet.WritePNG(t.path(name + ".png")); err != nil {
-			return fmt.Errorf("finetune: show %s: %w", name, err)
-		}
-		if err := t.record.image(t.at.Step, name, sheet); err != nil {
-			return err
+	var cells []*augment.Image
+	for i := range min(shownImages, t.Config.BatchSize) {
+		cells = append(cells, picture(t.views.Float32s(), t.views.Shape(), i, pre))
+		for _, name := range t.step.Images {
+			cells = append(cells, picture(t.last[name].Float32s(), t.last[name].Shape(), i, pre))
 		}
 	}
-	return nil
+	name := t.step.Images[len(t.step.Images)-1]
+	sheet := augment.Sheet(cells, 4*(1+len(t.step.Images)), max(1, 64/t.Config.ImageSize))
+	if err := sheet.WritePNG(t.path(name + ".png")); err != nil {
+		return fmt.Errorf("finetune: show %s: %w", name, err)
+	}
+	return t.record.image(t.at.Step, name, sheet)
 }
 
 // picture returns image i of x: [N, C, H, W], normalised as pre says, as pixels.

@@ -19,8 +19,7 @@ type ConvEncoder struct {
 
 // NewConvEncoder returns the network with 32 and 64 channels, scaled by width.
 func NewConvEncoder(imageSize int, width float64) ConvEncoder {
-	scaled := func(channels float64) int { return max(1, int(math.Round(channels*width))) }
-	return ConvEncoder{Widths: []int{scaled(32), scaled(64)}, ImageSize: imageSize}
+	return ConvEncoder{Widths: []int{scaled(32, width), scaled(64, width)}, ImageSize: imageSize}
 }
 
 var _ Staged = ConvEncoder{}

@@ -20,6 +20,15 @@ func (plainEncoder) Forward(s models.Scope, x *op.Node) *op.Node {
 	return models.Linear(s, op.Flatten(x), 12, true)
 }
 
+func residual(t *testing.T, stem models.Stem) models.Encoder {
+	t.Helper()
+	r, err := models.NewResNet("resnet18", stem, 0.125)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func TestDecoderMirrors(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -29,6 +38,9 @@ func TestDecoderMirrors(t *testing.T) {
 	}{
 		{"conv 28", models.NewConvEncoder(28, 1), models.Map{Channels: 1, Height: 28, Width: 28}, "64@7 32@14"},
 		{"conv 33", models.NewConvEncoder(33, 0.25), models.Map{Channels: 3, Height: 33, Width: 33}, "16@9 8@17"},
+		{"cifar 28", residual(t, models.StemCIFAR), models.Map{Channels: 3, Height: 28, Width: 28}, "64@4 32@7 16@14 8@28"},
+		{"cifar 37", residual(t, models.StemCIFAR), models.Map{Channels: 3, Height: 37, Width: 37}, "64@5 32@10 16@19 8@37"},
+		{"imagenet 128", residual(t, models.StemImageNet), models.Map{Channels: 3, Height: 128, Width: 128}, "64@4 32@8 16@16 8@32 8@64"},
 		{"no stages", plainEncoder{}, models.Map{Channels: 3, Height: 40, Width: 40}, "256@5 128@10 64@20 32@40"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -95,6 +107,18 @@ func TestDecoderNames(t *testing.T) {
 	want := []string{"0.weight[16 8 3 3]", "0.bias[8]", "2.weight[8 3 3 3]", "2.bias[3]"}
 	if got := names(models.NewConvEncoder(16, 0.25), models.Map{Channels: 3, Height: 16, Width: 16}); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+	norm := func(part, c int) []string {
+		var out []string
+		for _, name := range []string{"weight", "bias", "running_mean", "running_var"} {
+			out = append(out, fmt.Sprintf("%d.%s[%d]", part, name, c))
+		}
+		return out
+	}
+	want = slices.Concat([]string{"0.weight[256 64]"}, norm(2, 64), []string{"4.weight[64 32 3 3]"}, norm(5, 32),
+		[]string{"7.weight[32 16 3 3]"}, norm(8, 16), []string{"10.weight[16 8 3 3]"}, norm(11, 8), []string{"13.weight[1 8 3 3]", "13.bias[1]"})
+	if got := names(residual(t, models.StemCIFAR), models.Map{Channels: 1, Height: 16, Width: 16}); !slices.Equal(got, want) {
+		t.Errorf("got %v,\nwant %v", got, want)
 	}
 }
 

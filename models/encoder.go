@@ -21,6 +21,9 @@ type Encoder interface {
 
 var _ Encoder = ResNet{}
 
+// NameConv is the name of ConvEncoder.
+const NameConv = "conv"
+
 // Names of the stems that EncoderOptions.Stem takes.
 const (
 	StemNameCIFAR    = "cifar"
@@ -44,6 +47,9 @@ func NewEncoder(name string, o EncoderOptions) (Encoder, error) {
 	}
 	if o.Width == 0 {
 		o.Width = 1
+	}
+	if name == NameConv {
+		return NewConvEncoder(o.ImageSize, o.Width), checkWidth(o.Width)
 	}
 	if _, ok := resNets[name]; !ok {
 		return nil, unknownEncoder(name)
@@ -74,9 +80,11 @@ func DefaultStem(name string, imageSize int) string {
 
 // EncoderNames lists the names that NewEncoder knows, smaller numbers first.
 func EncoderNames() []string {
-	return slices.SortedFunc(maps.Keys(resNets), func(a, b string) int {
+	names := append(slices.Collect(maps.Keys(resNets)), NameConv)
+	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(cmp.Compare(strings.Trim(a, digits), strings.Trim(b, digits)), len(a)-len(b), strings.Compare(a, b))
 	})
+	return names
 }
 
 const digits = "0123456789"

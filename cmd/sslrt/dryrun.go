@@ -49,7 +49,7 @@ func dryRun(ctx context.Context, c finetune.Config, src augment.Source, s stream
 		memory = fmt.Sprintf("%.0f MB, the most that this trial used", float64(f.Memory)/1e6)
 	}
 	_, err = fmt.Fprintf(s.out, `dry run: nothing was written
-encoder      %s, width %g, %s stem, %d px, %d channels
+encoder      %s, width %g%s, %d px, %d channels
 method       %s, optimizer %s, learning rate %g, schedule %s
 parameters   %d
 images       %d
@@ -62,7 +62,7 @@ one batch    %v to decode and augment, beside the steps
 one step     %v
 all steps    %v; measuring after each epoch comes on top
 `,
-		c.Encoder, c.Width, c.Stem, c.ImageSize, c.Channels,
+		c.Encoder, c.Width, stemOf(&c), c.ImageSize, c.Channels,
 		c.Method, c.Optimizer, c.LR, c.Schedule,
 		f.Weights, f.Images, c.BatchSize, f.Steps, c.Epochs, f.StepsPerEpoch, f.Engine, f.EngineWhy, memory,
 		f.Compile.Round(time.Millisecond), f.Batch.Round(time.Millisecond), f.Step.Round(100*time.Microsecond), f.Total.Round(100*time.Millisecond))

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune"
+	"github.com/sslrt/sslrt/models"
 )
 
 func newPretrain(s streams, g *global) *cobra.Command {
@@ -23,20 +25,27 @@ func newPretrain(s streams, g *global) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pretrain DATA...",
 		Short: "Train an encoder on images without labels",
-		Long: `Train an encoder on images without labels (SimCLR), or with the labels of class
-subfolders (--method supervised).
+		Long: `Train an encoder on images without labels, or with the labels of class subfolders.
+--method is one of
+
+  simclr       two random views of an image find each other among all others
+  autoencoder  the image comes back through its embedding; values in 0..1
+  denoise      the same, from an image spoilt by --noise
+  supervised   cross-entropy of the classes
 
 DATA is a folder (class subfolders are labels, else unlabelled), one image, a glob,
 a text file of paths, - for paths on standard input, a zip of images, or MNIST-style
 IDX files. Several may be given.
 
 The run is kept in a directory: config.yaml, metrics.jsonl, preview.png and
-checkpoints. The defaults are lightly's published recipe for CIFAR-10.
+checkpoints; autoencoders add reconstruction.png. The defaults are lightly's
+published recipe for CIFAR-10, for autoencoders Adam and no more than flips and crops.
 
 Settings come from the defaults, then --config, then DATA and flags, then --set; the
 keys are those of config.yaml.`,
 		Example: `  sslrt pretrain photos/ --epochs 100
   sslrt pretrain photos/ --dry-run
+  sslrt pretrain photos/ --method denoise --encoder conv --noise saltpepper
   sslrt pretrain --config runs/first/config.yaml --set seed=1
   sslrt pretrain --resume --run runs/first`,
 		Args: cobra.ArbitraryArgs,
@@ -46,19 +55,21 @@ keys are those of config.yaml.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&c.Method, "method", c.Method, "simclr or supervised")
-	f.StringVar(&c.Encoder, "encoder", c.Encoder, "resnet18, resnet34 or resnet50")
+	f.StringVar(&c.Method, "method", c.Method, strings.Join(finetune.Methods(), ", "))
+	f.StringVar(&c.Encoder, "encoder", c.Encoder, strings.Join(models.EncoderNames(), ", "))
 	f.Float64Var(&c.Width, "width", c.Width, "factor on the encoder's channels")
 	f.StringVar(&c.Stem, "stem", c.Stem, "auto (by image size), cifar (3x3) or imagenet (7x7 and max-pool)")
 	f.StringVar(&o.projector, "projector", "", `output widths, such as 512-128; a single one is a linear layer; none (default: the encoder's size, then 128)`)
-	f.StringVar(&c.Loss, "loss", c.Loss, "ntxent or infonce (one-directional)")
-	f.Float64Var(&c.Temperature, "temperature", c.Temperature, "of the loss")
+	f.StringVar(&c.Loss, "loss", c.Loss, "of simclr: ntxent (default) or infonce (one-directional); of autoencoders: mse (default), l1, ssim or bce")
+	f.Float64Var(&c.Temperature, "temperature", c.Temperature, "of simclr's loss")
+	f.StringVar(&c.Noise, "noise", c.Noise, "of denoise: gaussian (default), masking or saltpepper")
+	f.Float64Var(&c.NoiseLevel, "noise-level", c.NoiseLevel, "standard deviation, of values in 0..1, or share of the pixels (default: gaussian 0.2, masking 0.3, saltpepper 0.1)")
 	f.IntVar(&c.ImageSize, "image-size", c.ImageSize, "pixels (default: the first image's up to 64, else 128)")
 	f.IntVar(&c.Channels, "channels", c.Channels, "3, or 1 for grey images")
 	f.IntVar(&c.Epochs, "epochs", c.Epochs, "passes over the data; 0 keeps the initial weights")
-	f.IntVar(&c.BatchSize, "batch-size", c.BatchSize, "images; a step runs two views of each")
+	f.IntVar(&c.BatchSize, "batch-size", c.BatchSize, "images; simclr runs two views of each")
 	f.IntVar(&c.Accumulate, "accumulate", c.Accumulate, "batches whose gradients are averaged into one step; a contrastive loss still compares within each batch")
-	f.StringVar(&c.Optimizer, "optimizer", c.Optimizer, "sgd, adam, adamw, rmsprop or lars")
+	f.StringVar(&c.Optimizer, "optimizer", c.Optimizer, "sgd, adam, adamw, rmsprop or lars (default: sgd, of autoencoders adam)")
 	f.Float64Var(&c.LR, "lr", c.LR, "learning rate (default: sgd 0.06 * images a step / 128, lars 0.3 * images a step / 256, adam and adamw 1e-3, rmsprop 1e-2)")
 	f.Float64Var(&c.Momentum, "momentum", c.Momentum, "of sgd, rmsprop and lars")
 	f.BoolVar(&c.Nesterov, "nesterov", c.Nesterov, "Nesterov's form of the momentum")

@@ -70,13 +70,15 @@ func free(path string, force bool) error {
 }
 
 // Reference builds what a file must agree with for batches of n images: a function
-// whose input is export.InputImage and whose outputs have the file's names.
+// whose input is export.InputImage, or export.InputEmbedding where codes are compared,
+// and whose outputs have the file's names.
 type Reference func(n int) (Function, error)
 
 // VerifyOptions says on which images a file and its reference are compared.
 type VerifyOptions struct {
 	Preprocess augment.Preprocess // of the file
 	Images     augment.Source     // real images beside the random ones; may be nil
+	Code       int                // not 0: compare on random codes of this size instead of images
 	BatchSizes []int              // default 1, 3; real images go in batches of the last
 	Session    ort.Options        // Inputs and Outputs are left to the file
 }
@@ -146,6 +148,17 @@ func (v *verifier) run(ctx context.Context) error {
 	rng := rand.New(rand.NewPCG(1, 2))
 	pre := v.opt.Preprocess
 	for _, n := range v.opt.BatchSizes {
+		if v.opt.Code > 0 {
+			codes := make([]float32, n*v.opt.Code)
+			for i := range codes {
+				codes[i] = float32(rng.NormFloat64())
+			}
+			if err := v.compareOn(ctx, export.InputEmbedding, nil, codes, n, v.opt.Code); err != nil {
+				return err
+			}
+			v.found.Random += n
+			continue
+		}
 		batch := make([]*augment.Image, n)
 		for i := range batch {
 			batch[i] = augment.NewImage(pre.Width, pre.Height)
@@ -158,7 +171,7 @@ func (v *verifier) run(ctx context.Context) error {
 		}
 		v.found.Random += n
 	}
-	if v.opt.Images == nil {
+	if v.opt.Images == nil || v.opt.Code > 0 {
 		return nil
 	}
 	var batch []*augment.Image
@@ -196,32 +209,38 @@ func (v *verifier) compare(ctx context.Context, batch []*augment.Image) error {
 	for i, m := range batch {
 		pre.Tensor(floats[i*pre.Len():(i+1)*pre.Len()], m)
 	}
-	inputs := v.session.Inputs()
-	if len(inputs) != 1 || inputs[0].Name != export.InputImage {
-		return fmt.Errorf("the file's inputs are %v, want one, %q", inputs, export.InputImage)
-	}
-	var in *ort.Tensor
-	var err error
-	if inputs[0].Type == ort.Uint8 {
-		pixels := make([]uint8, n*pre.Len())
+	var pixels []uint8
+	if in := v.session.Inputs(); len(in) == 1 && in[0].Type == ort.Uint8 {
+		pixels = make([]uint8, n*pre.Len())
 		for i, m := range batch {
 			pre.Bytes(pixels[i*pre.Len():(i+1)*pre.Len()], m)
 		}
-		in, err = ort.NewTensor([]int{n, pre.Height, pre.Width, pre.Channels}, pixels)
-	} else {
-		in, err = ort.NewTensor([]int{n, pre.Channels, pre.Height, pre.Width}, floats)
+	}
+	return v.compareOn(ctx, export.InputImage, pixels, floats, n, pre.Channels, pre.Height, pre.Width)
+}
+
+// compareOn runs both on values of an input. The file gets the bytes, [N, H, W, C],
+// where there are some.
+func (v *verifier) compareOn(ctx context.Context, name string, pixels []uint8, floats []float32, sizes ...int) error {
+	inputs := v.session.Inputs()
+	if len(inputs) != 1 || inputs[0].Name != name {
+		return fmt.Errorf("the file's inputs are %v, want one, %q", inputs, name)
+	}
+	in, err := ort.NewTensor(sizes, floats)
+	if pixels != nil {
+		in, err = ort.NewTensor([]int{sizes[0], sizes[2], sizes[3], sizes[1]}, pixels)
 	}
 	if err != nil {
 		return err
 	}
-	got, err := v.session.RunMap(ctx, map[string]*ort.Tensor{export.InputImage: in})
+	got, err := v.session.RunMap(ctx, map[string]*ort.Tensor{name: in})
 	if err != nil {
 		return err
 	}
-	if err := v.compile(n); err != nil {
+	if err := v.compile(sizes[0]); err != nil {
 		return err
 	}
-	want, err := v.program.Run(ctx, Tensors{export.InputImage: NewTensor(floats, n, pre.Channels, pre.Height, pre.Width)})
+	want, err := v.program.Run(ctx, Tensors{name: NewTensor(floats, sizes...)})
 	if err != nil {
 		return err
 	}

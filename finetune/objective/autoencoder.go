@@ -38,6 +38,12 @@ type Autoencoder struct {
 	Mean, Std []float32
 }
 
+// Names of the pictures that the objective shows.
+const (
+	ShownNoisy          = "noisy"
+	ShownReconstruction = "reconstruction"
+)
+
 // Views returns 1.
 func (Autoencoder) Views() int { return 1 }
 
@@ -63,8 +69,12 @@ func (a Autoencoder) Loss(b *train.Builder) *op.Node {
 	logits := a.Decoder.Logits(b.Scope(NameDecoder), h)
 	y := op.Sigmoid(logits)
 	mse := op.Mean(SquaredError(y, clean), false)
-	b.Metric("embedding", h)
+	b.Metric(train.MetricEmbedding, h)
 	b.Metric("psnr", op.Scale(op.Log(mse), -10/math.Ln10))
+	if a.Noise.Kind != "" {
+		b.Show(ShownNoisy, seen)
+	}
+	b.Show(ShownReconstruction, a.views(y))
 	switch a.Error {
 	case "", LossMSE:
 		return mse
