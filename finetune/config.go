@@ -43,7 +43,7 @@ type Config struct {
 	// How the data are read: which labels of CIFAR-100, fine (default) or coarse;
 	// images turned upright by their EXIF orientation; the largest images, 0:
 	// augment.MaxPixels.
-	Labels          string `yaml:"labels,omitempty"`
+	CIFARLabels     string `yaml:"cifar_labels,omitempty"`
 	ExifOrientation bool   `yaml:"exif_orientation,omitempty"`
 	MaxPixels       int    `yaml:"max_pixels,omitempty"`
 

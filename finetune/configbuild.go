@@ -153,6 +153,6 @@ func trained(state models.StateDict) models.StateDict {
 // SourceOptions returns how the run's data are opened. Of data that has parts the
 // training part is taken, unless Split says another.
 func (c *Config) SourceOptions() augment.SourceOptions {
-	return augment.SourceOptions{Split: c.Split, DefaultSplit: "train", Labels: c.Labels,
+	return augment.SourceOptions{Split: c.Split, DefaultSplit: "train", Labels: c.CIFARLabels,
 		Decode: augment.DecodeOptions{Orient: c.ExifOrientation, MaxPixels: int64(c.MaxPixels)}}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/csv"
 	"fmt"
 	"io"
 	"math"
@@ -221,18 +220,11 @@ func evaluationsJSON(results []categoryResult) any {
 
 // writeEvaluations writes a table with one row for each category.
 func writeEvaluations(path string, results []categoryResult) error {
-	fail := func(err error) error { return fmt.Errorf("anomaly evaluate: write %s: %w", path, err) }
-	file, err := os.CreateTemp(filepath.Dir(path), ".results-*")
-	if err != nil {
-		return fail(err)
-	}
-	defer os.Remove(file.Name())
-	w := csv.NewWriter(file)
 	header := []string{"category", "normal", "anomalous"}
 	for _, f := range figures(results[0].Evaluation) {
 		header = append(header, f.name)
 	}
-	w.Write(header) // errors are kept until Flush
+	rows := [][]string{header}
 	for _, r := range results {
 		row := []string{r.name, strconv.Itoa(r.Normal), strconv.Itoa(r.Anomalous)}
 		for _, f := range figures(r.Evaluation) {
@@ -242,21 +234,7 @@ func writeEvaluations(path string, results []categoryResult) error {
 			}
 			row = append(row, text)
 		}
-		w.Write(row)
+		rows = append(rows, row)
 	}
-	w.Flush()
-	err = w.Error()
-	if err == nil {
-		err = file.Chmod(0o644)
-	}
-	if e := file.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		return fail(err)
-	}
-	return nil
+	return writeCSV(path, rows)
 }

@@ -3,11 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"image"
-	"image/png"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -83,31 +79,4 @@ func pictureName(name string) string {
 		}
 	}
 	return filepath.Join(parts...) + ".png"
-}
-
-// writePNG writes a picture and the folders it stands in. The file appears complete.
-func writePNG(path string, m image.Image) error {
-	fail := func(err error) error { return fmt.Errorf("write %s: %w", path, err) }
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fail(err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".picture-*")
-	if err != nil {
-		return fail(err)
-	}
-	defer os.Remove(f.Name())
-	err = png.Encode(f, m)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fail(err)
-	}
-	return nil
 }

@@ -19,7 +19,7 @@ func (d *dataFlags) register(fl *pflag.FlagSet, split bool) {
 	if split {
 		fl.StringVar(&d.split, "split", d.split, "part of data that has parts: train or test")
 	}
-	fl.StringVar(&d.labels, "labels", d.labels, "of CIFAR-100: fine (default) or coarse")
+	fl.StringVar(&d.labels, "cifar-labels", d.labels, "of CIFAR-100: fine (default) or coarse")
 	fl.BoolVar(&d.orient, "exif-orientation", d.orient, "turn images upright by their EXIF orientation, which is ignored otherwise, as torchvision does")
 	fl.Int64Var(&d.maxPixels, "max-pixels", d.maxPixels, "refuse larger images (default 134217728)")
 }
@@ -28,7 +28,7 @@ func (d *dataFlags) register(fl *pflag.FlagSet, split bool) {
 func (d *dataFlags) open(paths []string, defaultSplit string, s streams) (augment.Source, error) {
 	switch {
 	case d.labels != "" && d.labels != augment.LabelsFine && d.labels != augment.LabelsCoarse:
-		return nil, usagef("--labels is %q: choose %s or %s", d.labels, augment.LabelsFine, augment.LabelsCoarse)
+		return nil, usagef("--cifar-labels is %q: choose %s or %s", d.labels, augment.LabelsFine, augment.LabelsCoarse)
 	case d.maxPixels < 0:
 		return nil, usagef("--max-pixels is %d: want 1 or more", d.maxPixels)
 	}

@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/models/onnx"
 	"github.com/sslrt/sslrt/runtime"
 	"github.com/sslrt/sslrt/runtime/ort"
 )
@@ -45,7 +49,35 @@ func (f *encoderFlags) load(path string) (*runtime.Encoder, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := os.Stat(path); path == pixels && errors.Is(err, os.ErrNotExist) {
+		return loadPixels(opt)
+	}
 	return runtime.Load(path, opt)
+}
+
+// pixels, where a model is asked for, is the baseline without one: the embedding of an
+// image are its pixels.
+const pixels = "pixels"
+
+func loadPixels(opt runtime.Options) (*runtime.Encoder, error) {
+	size, err := strconv.Atoi(opt.Preprocess["size"])
+	if err != nil || size < 1 || size > 1024 {
+		return nil, usagef("%s needs --image-size, 1 to 1024 pixels", pixels)
+	}
+	b := onnx.NewBuilder(17)
+	side := onnx.Fixed(int64(size))
+	x := b.Input(onnx.TensorInfo("image", onnx.Float, onnx.Symbol("N"), onnx.Fixed(3), side, side))
+	b.NodeTo("Flatten", []string{x}, []string{"embedding"})
+	b.Output(onnx.TensorInfo("embedding", onnx.Float, onnx.Symbol("N"), onnx.Fixed(int64(3*size*size))))
+	m, err := b.Model(pixels, onnx.Info{Kind: onnx.KindEncoder, Method: pixels, Preprocess: augment.EvalPreprocess(size).Metadata()})
+	if err != nil {
+		return nil, err
+	}
+	data, err := m.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	return runtime.LoadBytes(data, opt)
 }
 
 // options returns how a model is loaded.

@@ -8,76 +8,132 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sslrt/sslrt/augment"
-	"github.com/sslrt/sslrt/finetune/knn"
+	"github.com/sslrt/sslrt/finetune/probe"
 	"github.com/sslrt/sslrt/runtime"
 )
 
+// evaluateFlags are the flags of evaluate.
+type evaluateFlags struct {
+	encoderFlags
+	data        dataFlags
+	train, test []string
+	protocol    string
+	labels      string
+	seed        uint64
+	k           []int
+	temperature []float64
+	penalties   []float64
+	results     resultFlags
+}
+
 func newEvaluate(s streams, g *global) *cobra.Command {
-	var f encoderFlags
-	var data dataFlags
-	var train, test []string
-	var protocol string
-	var opt knn.Options
+	var f evaluateFlags
 	cmd := &cobra.Command{
 		Use:   "evaluate MODEL.onnx --train DATA --test DATA",
 		Short: "Measure an encoder by labelled images",
 		Long: `Evaluate embeds labelled images and prints how well the classes of the test
-images follow from the embeddings, with the protocol that gives the number.
+images follow from the embeddings, with the protocol that gives the number. The
+encoder is frozen; MODEL.onnx may be "pixels", for the raw pixels as a baseline.
 
 Protocol knn (Wu et al., 2018): each of the k most similar training images, by
-cosine, votes for its class with weight exp(similarity/temperature). Nothing is
-trained. Of data that has parts, --train takes train and --test takes test.`,
+cosine, votes for its class with weight exp(similarity/temperature). Several --k and
+--temperature are all printed; the first is the result.
+
+Protocol linear: logistic regression on standardised embeddings, the penalty chosen on
+a part of the training images that is held back, never on the test images.
+
+For fine-tuning of the encoder itself see sslrt finetune. Of data that has parts,
+--train takes train and --test takes test.`,
 		Example: `  sslrt evaluate encoder.onnx --train testdata/fashion-mnist --test testdata/fashion-mnist
-  sslrt evaluate encoder.onnx --train photos/train --test photos/test --k 20 --json`,
+  sslrt evaluate encoder.onnx --protocol linear --train photos/train --test photos/test --labels 10%
+  sslrt evaluate encoder.onnx --protocol linear --train a --test b --output classifier.onnx --confusion c.png`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			switch protocol {
-			case "knn":
-			case "linear", "finetune":
-				return fmt.Errorf("evaluate: protocol %s is not built yet: choose knn", protocol)
-			default:
-				return usagef("unknown --protocol %q: choose knn", protocol)
-			}
-			if len(train) == 0 || len(test) == 0 {
-				return usagef("evaluate needs labelled data by --train and --test")
-			}
-			if opt.K < 1 || !(opt.Temperature > 0) {
-				return usagef("got --k %d, --temperature %g: want at least 1, more than 0", opt.K, opt.Temperature)
-			}
-			trainData, err := openLabelled(&data, train, "train", s)
-			if err != nil {
-				return err
-			}
-			defer trainData.Close()
-			testData, err := openLabelled(&data, test, "test", s)
-			if err != nil {
-				return err
-			}
-			defer testData.Close()
-			enc, err := f.load(args[0])
-			if err != nil {
-				return err
-			}
-			defer enc.Close()
-			res, skipped, err := evaluateKNN(cmd.Context(), s, &f, enc, trainData, testData, opt)
-			if err != nil {
-				return err
-			}
-			if err := reportEvaluate(s, g, res, skipped); err != nil {
-				return err
-			}
-			return f.skipped(skipped, trainData.Len()+testData.Len())
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), s, g, args[0]) },
 	}
 	f.register(cmd)
 	fl := cmd.Flags()
-	data.register(fl, false)
-	fl.StringArrayVar(&train, "train", nil, "labelled images that vote; may be given several times")
-	fl.StringArrayVar(&test, "test", nil, "labelled images that are classified; may be given several times")
-	fl.StringVar(&protocol, "protocol", "knn", "how to measure: knn")
-	fl.IntVar(&opt.K, "k", 200, "neighbours that vote")
-	fl.Float64Var(&opt.Temperature, "temperature", 0.1, "of the votes' weights")
+	f.data.register(fl, false)
+	fl.StringArrayVar(&f.train, "train", nil, "labelled images to learn from; may be given several times")
+	fl.StringArrayVar(&f.test, "test", nil, "labelled images that are classified; may be given several times")
+	fl.StringVar(&f.protocol, "protocol", "knn", "how to measure: knn or linear")
+	fl.StringVar(&f.labels, "labels", "100%", "share of the training images to use, stratified by class: 1%, 0.1")
+	fl.Uint64Var(&f.seed, "seed", 0, "of the shares that are drawn")
+	fl.IntSliceVar(&f.k, "k", []int{200}, "knn: neighbours that vote; several are all printed")
+	fl.Float64SliceVar(&f.temperature, "temperature", []float64{0.1}, "knn: of the votes' weights; several are all printed")
+	fl.Float64SliceVar(&f.penalties, "C", nil, "linear: inverse penalties to choose from (default 1e-4 to 1e3)")
+	f.results.register(cmd)
 	return cmd
+}
+
+func (f *evaluateFlags) run(ctx context.Context, s streams, g *global, model string) error {
+	classify := map[string]func(context.Context, streams, *labelledSets) (*outcome, error){"knn": f.knn, "linear": f.linear}[f.protocol]
+	if classify == nil {
+		return usagef("unknown --protocol %q: choose knn or linear; for fine-tuning see sslrt finetune", f.protocol)
+	}
+	if len(f.train) == 0 || len(f.test) == 0 {
+		return usagef("evaluate needs labelled data by --train and --test")
+	}
+	for _, k := range f.k {
+		if k < 1 {
+			return usagef("got --k %d: want at least 1", k)
+		}
+	}
+	for _, t := range f.temperature {
+		if !(t > 0) {
+			return usagef("got --temperature %g: want more than 0", t)
+		}
+	}
+	share, err := parseShare(f.labels)
+	if err != nil {
+		return usagef("--labels: %v", err)
+	}
+	train, err := openLabelled(&f.data, f.train, "train", s)
+	if err != nil {
+		return err
+	}
+	defer train.Close()
+	test, err := openLabelled(&f.data, f.test, "test", s)
+	if err != nil {
+		return err
+	}
+	defer test.Close()
+	source := augment.Source(train)
+	if share < 1 {
+		kept, err := probe.Fraction(sourceLabels(train), share, f.seed)
+		if err != nil {
+			return err
+		}
+		source = augment.Subset(train, kept)
+	}
+	enc, err := f.load(model)
+	if err != nil {
+		return err
+	}
+	defer enc.Close()
+	sets, err := f.embedSets(ctx, s, enc, source, test)
+	if err != nil {
+		return err
+	}
+	sets.model = model
+	out, err := classify(ctx, s, sets)
+	if err != nil {
+		return err
+	}
+	if share < 1 {
+		out.protocol += fmt.Sprintf("; %d of %d training images (%s of the labels, stratified, seed %d)", source.Len(), train.Len(), f.labels, f.seed)
+	}
+	if err := f.results.write(s, g, out, sets); err != nil {
+		return err
+	}
+	return f.skipped(sets.skipped, source.Len()+test.Len())
+}
+
+func sourceLabels(src augment.Source) []int {
+	labels := make([]int, src.Len())
+	for i := range labels {
+		labels[i] = src.Label(i)
+	}
+	return labels
 }
 
 // openLabelled opens data of which every image has a class.
@@ -96,53 +152,49 @@ func openLabelled(data *dataFlags, paths []string, split string, s streams) (aug
 	return src, nil
 }
 
-// evaluateKNN embeds both parts and classifies the test part. Classes are matched
-// by name; skipped counts the images that could not be read.
-func evaluateKNN(ctx context.Context, s streams, f *encoderFlags, enc *runtime.Encoder, train, test augment.Source, opt knn.Options) (res knn.Result, skipped int, err error) {
-	var bank, queries runtime.Embeddings
+// labelledSets are the embeddings of the two parts. Classes are matched by name: those
+// of the training part come first, and one that only the test part has is never
+// predicted, so that its images count as errors.
+type labelledSets struct {
+	model                  string
+	train, test            runtime.Embeddings
+	trainLabels            []int
+	testLabels             []int
+	classes, learned       []string // all, and those of the training part
+	skipped, trained, dims int
+}
+
+func (f *evaluateFlags) embedSets(ctx context.Context, s streams, enc *runtime.Encoder, train, test augment.Source) (*labelledSets, error) {
+	l := &labelledSets{dims: enc.Dim()}
 	for _, part := range []struct {
 		name string
 		src  augment.Source
 		to   *runtime.Embeddings
-	}{{"embed training images", train, &bank}, {"embed test images", test, &queries}} {
+	}{{"embed training images", train, &l.train}, {"embed test images", test, &l.test}} {
 		sum, err := f.embed(ctx, s, part.name, enc, part.src, part.to)
 		if err != nil {
-			return res, 0, err
+			return nil, err
 		}
-		skipped += len(sum.Skipped)
+		l.skipped += len(sum.Skipped)
 	}
-	classes := slices.Clone(train.Classes())
-	opt.Classes = len(classes)
+	l.learned = slices.Clone(train.Classes())
+	l.classes = slices.Clone(l.learned)
 	for _, name := range test.Classes() {
-		if !slices.Contains(classes, name) {
-			classes = append(classes, name) // never predicted: its images count as errors
+		if !slices.Contains(l.classes, name) {
+			l.classes = append(l.classes, name)
 		}
 	}
 	number := func(labels []string) []int {
 		out := make([]int, len(labels))
 		for i, name := range labels {
-			out[i] = slices.Index(classes, name)
+			out[i] = slices.Index(l.classes, name)
 		}
 		return out
 	}
-	classifier, err := knn.New(bank.X, number(bank.Labels), bank.Dim, opt)
-	if err != nil {
-		return res, 0, err
+	l.trainLabels, l.testLabels = number(l.train.Labels), number(l.test.Labels)
+	l.trained = len(l.trainLabels)
+	if !slices.ContainsFunc(l.trainLabels, func(c int) bool { return c != l.trainLabels[0] }) {
+		return nil, fmt.Errorf("evaluate: all %d training images are of class %q: want two classes or more", l.trained, l.classes[l.trainLabels[0]])
 	}
-	res, err = classifier.Evaluate(queries.X, number(queries.Labels))
-	return res, skipped, err
-}
-
-func reportEvaluate(s streams, g *global, res knn.Result, skipped int) error {
-	if g.json {
-		return printJSON(s.out, struct {
-			Accuracy float64 `json:"accuracy"`
-			Top5     float64 `json:"top5"`
-			Protocol string  `json:"protocol"`
-			Images   int     `json:"images"`
-			Skipped  int     `json:"skipped"`
-		}{res.Accuracy, res.Top5, res.Protocol, res.Tested, skipped})
-	}
-	_, err := fmt.Fprintf(s.out, "accuracy: %.2f %% of %d test images\nprotocol: %s\n", 100*res.Accuracy, res.Tested, res.Protocol)
-	return err
+	return l, nil
 }

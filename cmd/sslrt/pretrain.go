@@ -88,7 +88,7 @@ keys are those of config.yaml.`,
 	f.IntVar(&c.Workers, "workers", c.Workers, "that decode and augment (default: all processors)")
 	f.IntVar(&c.Limit, "limit", c.Limit, "use the first images only")
 	f.StringVar(&c.Split, "split", c.Split, "train or test, where a source has splits")
-	f.StringVar(&c.Labels, "labels", c.Labels, "of CIFAR-100: fine (default) or coarse")
+	f.StringVar(&c.CIFARLabels, "cifar-labels", c.CIFARLabels, "of CIFAR-100: fine (default) or coarse")
 	f.BoolVar(&c.ExifOrientation, "exif-orientation", c.ExifOrientation, "turn images upright by their EXIF orientation, which is ignored otherwise")
 	f.IntVar(&c.MaxPixels, "max-pixels", c.MaxPixels, "refuse larger images (default 134217728)")
 	f.StringVar(&o.run, "run", "", "run directory (default: a new one in "+finetune.RunsDir+")")
