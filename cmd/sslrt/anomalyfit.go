@@ -19,6 +19,7 @@ import (
 // fitFlags are the flags of anomaly fit.
 type fitFlags struct {
 	encoderFlags
+	data       dataFlags
 	opt        detector.Options
 	output     string
 	validation []string
@@ -54,6 +55,7 @@ whole, without a crop, unless --preprocess says otherwise.`,
 	f.register(cmd)
 	cmd.Flags().Lookup("layer").Hidden = true
 	fl := cmd.Flags()
+	f.data.register(fl, true)
 	fl.StringVarP(&f.output, "output", "o", "", "file to write, such as detector.onnx; a folder for several categories")
 	fl.StringVar(&f.opt.Method, "method", detector.MethodPaDiM, strings.Join(detector.Methods(), ", "))
 	fl.StringSliceVar(&f.opt.Layers, "layers", nil, "stage1 to stage4, modules (layer2), or values of the file (default stage1,stage2,stage3; patchcore stage2,stage3)")
@@ -120,14 +122,14 @@ func (f *fitFlags) fitOne(ctx context.Context, s streams, g *global, encoder *on
 			return fmt.Errorf("anomaly fit: %s exists: replace it by --force", output)
 		}
 	}
-	src, err := augment.Open(data, augment.SourceOptions{DefaultSplit: "train", Stdin: s.in})
+	src, err := f.data.open(data, "train", s)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
 	opt := f.opt
 	if len(f.validation) > 0 {
-		v, err := augment.Open(f.validation, augment.SourceOptions{Stdin: s.in})
+		v, err := f.data.open(f.validation, "", s)
 		if err != nil {
 			return err
 		}

@@ -15,7 +15,8 @@ import (
 // scoreFlags are the flags of anomaly score.
 type scoreFlags struct {
 	encoderFlags
-	output, split         string
+	data                  dataFlags
+	output                string
 	heatmaps, maps, masks string // folders
 	sheets                string
 	threshold             float64
@@ -57,7 +58,7 @@ do not glow.`,
 	cmd.Flags().Lookup("layer").Hidden = true
 	fl := cmd.Flags()
 	fl.StringVarP(&f.output, "output", "o", "", "file to write: .csv or .jsonl, or - for .jsonl on standard output")
-	fl.StringVar(&f.split, "split", "", "part of data that has parts: train or test")
+	f.data.register(fl, true)
 	fl.StringVar(&f.heatmaps, "heatmaps", "", "folder for heatmaps over the images")
 	fl.StringVar(&f.maps, "maps", "", "folder for heatmaps as 16-bit grey pictures")
 	fl.StringVar(&f.masks, "masks", "", "folder for masks of what is found")
@@ -74,7 +75,7 @@ func (f *scoreFlags) run(ctx context.Context, s streams, g *global, args []strin
 	if override {
 		opt.Threshold = &f.threshold
 	}
-	src, err := augment.Open(args[1:], augment.SourceOptions{Split: f.split, Stdin: s.in})
+	src, err := f.data.open(args[1:], "", s)
 	if err != nil {
 		return err
 	}
