@@ -9,14 +9,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 )
 
 // Embeddings is a set of embeddings in memory. It is a Sink.
 type Embeddings struct {
 	Files  []string  // [N]; nil when a file of them does not say
-	Labels []string  // [N], class names, "" for none; nil like Files
+	Labels []string  // [N], class names, "" for none; nil like Files, but on its own
 	Dim    int       // size of an embedding; set by the first Write
 	X      []float32 // [N, Dim]
 }
@@ -43,8 +42,11 @@ func (e *Embeddings) Write(file, label string, embedding []float32) error {
 	return nil
 }
 
-// ReadEmbeddings reads what a sink of Create wrote, by its suffix. A .npy file
-// from elsewhere may be float64 and have no list of files beside it.
+// ReadEmbeddings reads what a sink of Create wrote, by its suffix, and vectors from
+// elsewhere: a .npy array [N, ...] of any number type, with no list of files beside it; a
+// .npz file with such an array and perhaps one of labels; a .csv table of numbers in
+// which the columns file and label, and the header, may be missing. Of an array of more
+// than two axes, images say, all but the first become one.
 func ReadEmbeddings(path string) (*Embeddings, error) {
 	fail := func(err error) (*Embeddings, error) {
 		return nil, fmt.Errorf("runtime: read embeddings %s: %w", filepath.Base(path), err)
@@ -55,12 +57,14 @@ func ReadEmbeddings(path string) (*Embeddings, error) {
 		read = readParquet
 	case ".npy":
 		read = readNPYFile
+	case ".npz":
+		read = readNPZFile
 	case ".jsonl":
 		read = func(f *os.File) (*Embeddings, error) { return readJSONL(f) }
 	case ".csv":
 		read = func(f *os.File) (*Embeddings, error) { return readCSV(f) }
 	default:
-		return fail(fmt.Errorf("got suffix %q, want .parquet, .npy, .jsonl or .csv", ext))
+		return fail(fmt.Errorf("got suffix %q, want .parquet, .npy, .npz, .jsonl or .csv", ext))
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -121,41 +125,6 @@ func readJSONL(r io.Reader) (*Embeddings, error) {
 		}
 		if err != nil {
 			return nil, fmt.Errorf("object %d: %w", line, err)
-		}
-	}
-}
-
-func readCSV(r io.Reader) (*Embeddings, error) {
-	c := csv.NewReader(bufio.NewReaderSize(r, 1<<16))
-	c.ReuseRecord = true
-	head, err := c.Read()
-	if err != nil {
-		return nil, fmt.Errorf("header: %w", err)
-	}
-	if len(head) < 3 || head[0] != "file" || head[1] != "label" {
-		return nil, fmt.Errorf("got columns %.80q, want file, label, e0, e1 and so on", head)
-	}
-	e := &Embeddings{}
-	row := make([]float32, len(head)-2)
-	for {
-		fields, err := c.Read()
-		if errors.Is(err, io.EOF) {
-			return e, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		line, _ := c.FieldPos(0)
-		for i, s := range fields[2:] {
-			v, err := strconv.ParseFloat(s, 32)
-			if err != nil {
-				return nil, fmt.Errorf("line %d: %w", line, err)
-			}
-			row[i] = float32(v)
-		}
-		// The fields of a line share one string; a clone lets the numbers go.
-		if err := e.Write(strings.Clone(fields[0]), strings.Clone(fields[1]), row); err != nil {
-			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
 	}
 }

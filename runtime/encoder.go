@@ -47,6 +47,9 @@ func LoadBytes(model []byte, opt Options) (*Encoder, error) {
 // Dim returns the number of values of an embedding.
 func (e *Encoder) Dim() int { return e.net.dim }
 
+// Output returns the name of the model's output that is taken.
+func (e *Encoder) Output() string { return e.net.output }
+
 // Info returns the metadata of the model's file.
 func (e *Encoder) Info() onnx.Info { return e.net.info }
 

@@ -45,9 +45,10 @@ type network struct {
 	session *ort.Session
 	info    onnx.Info
 	pre     augment.Preprocess
-	bytes   bool  // input is uint8 [N, H, W, C], else float32 [N, C, H, W]
-	row     []int // shape of the output for one image
-	dim     int   // elements of row
+	output  string // name of the output taken
+	bytes   bool   // input is uint8 [N, H, W, C], else float32 [N, C, H, W]
+	row     []int  // shape of the output for one image
+	dim     int    // elements of row
 
 	// How images become runs; see settle.
 	batch  int  // images that a run has room for
@@ -107,7 +108,7 @@ func newNetwork(name string, data []byte, opt Options, kinds []string, usual str
 	if err != nil {
 		return nil, fail(err)
 	}
-	n.bytes = in.Type == onnx.Uint8
+	n.bytes, n.output = in.Type == onnx.Uint8, out.Name
 	if n.pre, err = InputPreprocess(n.info, in, opt.Preprocess); err != nil {
 		return nil, fail(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/csv"
 	"fmt"
-	"io"
 	"math"
 	"strings"
 )
@@ -80,34 +79,4 @@ func (r *npyRows) flush() error {
 	}
 	r.names.Flush()
 	return r.names.Error()
-}
-
-// readNPY reads a two-dimensional array of float32 or float64 in C order.
-func readNPY(r io.Reader, size int64) (x []float32, dim int, err error) {
-	h, err := readNPYHeader(r)
-	if err != nil {
-		return nil, 0, err
-	}
-	width := int64(4)
-	if h.descr == "<f8" {
-		width = 8
-	}
-	rest := size - h.size
-	if h.dim > 0 && h.n > rest/width/h.dim || h.n*h.dim*width != rest {
-		return nil, 0, fmt.Errorf("got %d bytes of data, want an array (%d, %d) of %s", rest, h.n, h.dim, h.descr)
-	}
-	x = make([]float32, h.n*h.dim)
-	br := bufio.NewReaderSize(r, 1<<16)
-	var b [8]byte
-	for i := range x {
-		if _, err := io.ReadFull(br, b[:width]); err != nil {
-			return nil, 0, err
-		}
-		if width == 8 {
-			x[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(b[:])))
-		} else {
-			x[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[:]))
-		}
-	}
-	return x, int(h.dim), nil
 }

@@ -210,7 +210,7 @@ func TestReadEmbeddingsRejects(t *testing.T) {
 		"h.npy": good[:20], "i.npy": string(npyHeader(0, 4)), "j.npy": strings.Replace(good, "(2, 2)", "(4,)  ", 1) + strings.Repeat("x", 16),
 		"a.jsonl": "{", "b.jsonl": "", "c.jsonl": `{"file":"a"}`, "d.jsonl": `{"file":"a","embedding":[1]} {"file":"b","embedding":[1,2]}`,
 		"e.jsonl": `{"file":"a","embedding":[1e99]}`,
-		"a.csv":   "", "b.csv": "file,label,e0\n", "c.csv": "x,y,z\n1,2,3\n", "d.csv": "file,label,e0\na,b,c\n", "e.csv": "file,label,e0\na,b,1,2\n",
+		"a.csv":   "", "b.csv": "file,label,e0\n", "c.csv": "x,y,z\n1,2,z\n", "d.csv": "file,label,e0\na,b,c\n", "e.csv": "file,label,e0\na,b,1,2\n",
 		"a.txt": "1 2 3",
 	} {
 		path := filepath.Join(dir, name)
@@ -256,7 +256,7 @@ func FuzzReadText(f *testing.F) {
 			func() (*Embeddings, error) { return readJSONL(bytes.NewReader(data)) },
 			func() (*Embeddings, error) { return readCSV(bytes.NewReader(data)) },
 		} {
-			if e, err := read(); err == nil && (len(e.Files) != e.Len() || len(e.X) != e.Len()*e.Dim) {
+			if e, err := read(); err == nil && (e.Files != nil && len(e.Files) != e.Len() || e.Labels != nil && len(e.Labels) != e.Len() || len(e.X) != e.Len()*e.Dim) {
 				t.Errorf("got %d files, %d values of %d", len(e.Files), len(e.X), e.Dim)
 			}
 		}

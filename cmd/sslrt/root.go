@@ -103,6 +103,7 @@ var commands = []func(streams, *global) *cobra.Command{
 	newEmbed,
 	newEvaluate,
 	newAnomaly,
+	newCluster,
 	newAugment,
 	newInspect,
 	newVerify,

@@ -43,6 +43,7 @@ const (
 	KindClassifier  = "classifier"  // image to logits and probability
 	KindDetector    = "detector"    // image to score, heatmap and decision
 	KindAutoencoder = "autoencoder" // image to reconstruction
+	KindClusters    = "clusters"    // image or embedding to cluster and distances
 	KindTrainStep   = "train-step"  // one step of training, with a fixed batch
 )
 
