@@ -19,7 +19,7 @@ func BenchmarkLoaderTwoViews(b *testing.B) {
 	images := 0
 	for epoch := 0; images < b.N; epoch++ {
 		l, err := NewLoader(src, LoaderOptions{
-			BatchSize: 128, Views: 2, Policy: SimCLR(32), Preprocess: EvalPreprocess(32),
+			BatchSize: 128, Views: Alike(2, SimCLR(32)), Preprocess: EvalPreprocess(32),
 			Epoch: epoch, Shuffle: true, DropLast: true,
 		})
 		if err != nil {

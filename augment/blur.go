@@ -9,6 +9,12 @@ import (
 // in pixels, and returns the result: reflected borders without repeating the edge, float32, rounded
 // half to even at the end, as torchvision's gaussian_blur does for Pillow images too.
 func (m *Image) GaussianBlur(kernel int, sigma float64) *Image {
+	out := m.Clone()
+	out.blur(kernel, sigma)
+	return out
+}
+
+func (m *Image) blur(kernel int, sigma float64) {
 	if kernel < 1 || kernel%2 == 0 || !(sigma > 0) {
 		panic(fmt.Sprintf("augment: Gaussian blur of kernel size %d, sigma %g: want an odd size and a positive sigma", kernel, sigma))
 	}
@@ -20,7 +26,7 @@ func (m *Image) GaussianBlur(kernel int, sigma float64) *Image {
 	for y := range m.H {
 		row := m.Pix[y*n : (y+1)*n]
 		for x := range m.W + 2*half {
-			s := reflect(x-half, m.W) * 3
+			s := mirror(x-half, m.W) * 3
 			padded[3*x], padded[3*x+1], padded[3*x+2] = float32(row[s]), float32(row[s+1]), float32(row[s+2])
 		}
 		out := mid[y*n : (y+1)*n]
@@ -28,20 +34,18 @@ func (m *Image) GaussianBlur(kernel int, sigma float64) *Image {
 			addScaled(out, padded[3*j:], w)
 		}
 	}
-	out := NewImage(m.W, m.H)
 	acc := make([]float32, n)
 	for y := range m.H {
 		clear(acc)
 		for j, w := range k {
-			s := reflect(y+j-half, m.H)
+			s := mirror(y+j-half, m.H)
 			addScaled(acc, mid[s*n:], w)
 		}
-		dst := out.Pix[y*n : (y+1)*n]
+		dst := m.Pix[y*n : (y+1)*n]
 		for i, v := range acc {
 			dst[i] = clip8(int(math.RoundToEven(float64(v))))
 		}
 	}
-	return out
 }
 
 func addScaled(dst, src []float32, w float32) {
@@ -65,8 +69,8 @@ func gaussian(size int, sigma float64) []float32 {
 	return k
 }
 
-// reflect maps any integer into [0, n) by mirroring at the first and the last index.
-func reflect(i, n int) int {
+// mirror maps any integer into [0, n) by mirroring at the first and the last index.
+func mirror(i, n int) int {
 	if n == 1 {
 		return 0
 	}

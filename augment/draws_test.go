@@ -25,7 +25,7 @@ func goldenCropDraws(t *testing.T, a arrays, p goldenParams) {
 		top, left, h, w := int(ref[i]), int(ref[i+1]), int(ref[i+2]), int(ref[i+3])
 		want = add(want, image.Rect(left, top, left+w, top+h))
 	}
-	crop := RandomResizedCrop{Width: 32, Height: 32, Scale: p.Scale, Ratio: p.Ratio}
+	crop := RandomResizedCrop{Size: Size{H: 32}, Scale: p.Scale, Ratio: p.Ratio}
 	for i := range 10000 {
 		got = add(got, crop.Draw(NewRand(1, 0, i, 0), p.W, p.H))
 	}
@@ -67,7 +67,7 @@ func ksLimit(n, m int) float64 {
 
 func goldenJitterDraws(t *testing.T, p goldenParams) {
 	const n = 10000
-	jitter := ColorJitter{p.Brightness, p.Contrast, p.Saturation, p.Hue}
+	jitter := Jittered(p.Brightness, p.Contrast, p.Saturation, p.Hue)
 	var factors [4][]float64
 	orders := map[[4]Adjustment]int{}
 	for i := range n {

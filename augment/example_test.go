@@ -34,8 +34,8 @@ func Example() {
 	}
 	defer src.Close()
 	loader, err := augment.NewLoader(src, augment.LoaderOptions{
-		BatchSize: 2, Views: 2, Seed: 1, Shuffle: true,
-		Policy:     augment.SimCLR(32),
+		BatchSize: 2, Seed: 1, Shuffle: true,
+		Views:      augment.Alike(2, augment.SimCLR(32)),
 		Preprocess: augment.EvalPreprocess(32),
 	})
 	if err != nil {

@@ -58,7 +58,7 @@ func (m *Image) padInto(out *Image, left, top int, mode PadMode, fill RGB) {
 		case PadEdge:
 			return min(max(i, 0), n-1)
 		case PadReflect:
-			return reflect(i, n)
+			return mirror(i, n)
 		case PadSymmetric:
 			i %= 2 * n
 			if i < 0 {

@@ -14,8 +14,7 @@ import (
 // LoaderOptions describe what a [Loader] yields. Preprocess and BatchSize must be set.
 type LoaderOptions struct {
 	BatchSize  int        // source images per batch
-	Views      int        // augmented views of each image; 0 means 1
-	Policy     Policy     // drawn anew for each view; nil takes Preprocess's resize and crop instead
+	Views      Views      // drawn anew for each image and epoch; nil is one view by Preprocess's resize and crop
 	Preprocess Preprocess // size, normalisation and channels of a view
 	Seed       uint64     // of everything random
 	Epoch      int        // enters the order and every draw
@@ -34,6 +33,13 @@ type Batch struct {
 	Labels []int       // of those images, -1 when unlabelled
 	Views  [][]float32 // per view: [len(Index), Channels, Height, Width], normalised
 	Pixels [][]uint8   // with Bytes, instead of Views: [len(Index), Height, Width, Channels]
+
+	// Sizes holds the height and width of the views, each size once, in order of first use. Groups (or
+	// PixelGroups) are the views by size, the memory of Views: [views of that size * len(Index),
+	// Channels, Height, Width], the first view of all images first.
+	Sizes       []Size
+	Groups      [][]float32
+	PixelGroups [][]uint8
 
 	// Skipped lists the images of this batch that could not be read, by index; an image is listed once
 	// in an epoch. Without KeepFailed its place holds the next readable image of the source. With it,
@@ -63,7 +69,8 @@ type Loader struct {
 	opt    LoaderOptions
 	order  []int32 // nil without Shuffle
 	n      int     // images per epoch
-	norm   *normalizer
+	kinds  []viewKind
+	sizes  []Size
 	cancel context.CancelFunc
 	ctx    context.Context
 	wg     sync.WaitGroup
@@ -89,7 +96,6 @@ func NewLoader(src Source, opt LoaderOptions) (*Loader, error) {
 	if err := opt.Preprocess.Validate(); err != nil {
 		return nil, err
 	}
-	opt.Views = max(opt.Views, 1)
 	if opt.Workers < 1 {
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}
@@ -109,11 +115,13 @@ func NewLoader(src Source, opt LoaderOptions) (*Loader, error) {
 	}
 	l := &Loader{
 		src: src, opt: opt, n: n,
-		norm:  opt.Preprocess.normalizer(),
 		queue: make(chan *Batch, opt.Prefetch),
 		jobs:  make(chan job),
 		free:  make(chan *Batch, opt.Prefetch+2),
 		bad:   map[int]error{},
+	}
+	if err := l.planViews(); err != nil {
+		return nil, err
 	}
 	if opt.Shuffle {
 		l.order = permutation(opt.Seed, opt.Epoch, n)
@@ -223,31 +231,23 @@ func (l *Loader) dispatch() {
 func (l *Loader) newBatch(n int) *Batch {
 	b := &Batch{Index: make([]int, n), Labels: make([]int, n), done: make(chan struct{})}
 	b.pending.Store(int32(n))
-	size := n * l.opt.Preprocess.Len()
 	select {
 	case old := <-l.free:
-		b.Views, b.Pixels = old.Views, old.Pixels
+		b.Groups, b.PixelGroups = old.Groups, old.PixelGroups
 	default:
-		if l.opt.Bytes {
-			b.Pixels = make([][]uint8, l.opt.Views)
-		} else {
-			b.Views = make([][]float32, l.opt.Views)
-		}
+		b.Groups, b.PixelGroups = make([][]float32, len(l.sizes)), make([][]uint8, len(l.sizes))
 	}
-	for v := range b.Views {
-		b.Views[v] = grow(b.Views[v], size)
-	}
-	for v := range b.Pixels {
-		b.Pixels[v] = grow(b.Pixels[v], size)
-	}
+	b.Sizes = l.sizes
+	l.layOut(b, n)
 	return b
 }
 
 func (l *Loader) work() {
 	defer l.wg.Done()
+	w := newWorker()
 	for j := range l.jobs {
 		if l.ctx.Err() == nil {
-			if err := l.fill(j); err != nil {
+			if err := l.fill(j, w); err != nil {
 				j.batch.mu.Lock()
 				j.batch.err = err
 				j.batch.mu.Unlock()
@@ -266,7 +266,7 @@ func (b *Batch) finish() {
 }
 
 // fill prepares all views of one place of a batch.
-func (l *Loader) fill(j job) error {
+func (l *Loader) fill(j job, w *worker) error {
 	index := j.want
 	m, err := l.read(index)
 	if err != nil {
@@ -290,29 +290,21 @@ func (l *Loader) fill(j job) error {
 		m, err = l.read(index)
 	}
 	j.batch.Index[j.place], j.batch.Labels[j.place] = index, l.src.Label(index)
-	for v := range l.opt.Views {
-		var view *Image
-		if l.opt.Policy == nil {
-			view = l.opt.Preprocess.Apply(m)
+	for v := range l.kinds {
+		k := &l.kinds[v]
+		view := k.draw(m, l.opt.Seed, l.opt.Epoch, index, v, w)
+		if view.W != k.pre.Width || view.H != k.pre.Height {
+			return fmt.Errorf("augment: the policy of view %d makes %dx%d pixels, the preprocessing wants %dx%d",
+				v+1, view.W, view.H, k.pre.Width, k.pre.Height)
+		}
+		if size := k.pre.Len(); l.opt.Bytes {
+			k.pre.pack(j.batch.Pixels[v][j.place*size:(j.place+1)*size], view)
 		} else {
-			view = l.opt.Policy.Apply(m, NewRand(l.opt.Seed, l.opt.Epoch, index, v))
+			k.norm.tensor(j.batch.Views[v][j.place*size:(j.place+1)*size], view)
 		}
-		if view.W != l.opt.Preprocess.Width || view.H != l.opt.Preprocess.Height {
-			return fmt.Errorf("augment: the policy makes views of %dx%d pixels, the preprocessing wants %dx%d",
-				view.W, view.H, l.opt.Preprocess.Width, l.opt.Preprocess.Height)
-		}
-		l.write(j, v, view)
+		w.Release(view)
 	}
 	return nil
-}
-
-func (l *Loader) write(j job, v int, view *Image) {
-	size := l.opt.Preprocess.Len()
-	if l.opt.Bytes {
-		l.opt.Preprocess.pack(j.batch.Pixels[v][j.place*size:(j.place+1)*size], view)
-		return
-	}
-	l.norm.tensor(j.batch.Views[v][j.place*size:(j.place+1)*size], view)
 }
 
 // read decodes an image, and remembers those that fail: a neighbour may ask for them again.
@@ -333,13 +325,14 @@ func (l *Loader) read(index int) (*Image, error) {
 }
 
 func (l *Loader) leaveEmpty(j job, err error) {
-	b, size := j.batch, l.opt.Preprocess.Len()
+	b := j.batch
 	b.Index[j.place], b.Labels[j.place] = j.want, l.src.Label(j.want)
-	for v := range b.Views {
-		clear(b.Views[v][j.place*size : (j.place+1)*size])
-	}
-	for v := range b.Pixels {
-		clear(b.Pixels[v][j.place*size : (j.place+1)*size])
+	for v, k := range l.kinds {
+		if size := k.pre.Len(); l.opt.Bytes {
+			clear(b.Pixels[v][j.place*size : (j.place+1)*size])
+		} else {
+			clear(b.Views[v][j.place*size : (j.place+1)*size])
+		}
 	}
 	b.mu.Lock()
 	if b.Failed == nil {

@@ -63,7 +63,7 @@ func same(a, b *Batch) string {
 }
 
 var trainOptions = LoaderOptions{
-	BatchSize: 7, Views: 2, Policy: SimCLR(16), Preprocess: EvalPreprocess(16),
+	BatchSize: 7, Views: Alike(2, SimCLR(16)), Preprocess: EvalPreprocess(16),
 	Seed: 5, Epoch: 3, Shuffle: true, Workers: 1,
 }
 
@@ -155,7 +155,7 @@ func TestLoaderViews(t *testing.T) {
 	}
 	m, _ := src.Image(11)
 	want := make([]float32, size)
-	opt.Preprocess.Tensor(want, opt.Policy.Apply(m, NewRand(opt.Seed, opt.Epoch, 11, 1)))
+	opt.Preprocess.Tensor(want, opt.Views[0].Policy.Apply(m, NewRand(opt.Seed, opt.Epoch, 11, 1)))
 	if diff := cmp.Diff(want, shuffled[[2]int{11, 1}]); diff != "" {
 		t.Error(diff)
 	}
@@ -246,11 +246,11 @@ func TestLoaderOptions(t *testing.T) {
 	src := memorySource{n: 10}
 	pre := EvalPreprocess(16)
 	for want, opt := range map[string]LoaderOptions{
-		"batch size 0":                       {Preprocess: pre},
-		"larger than the data set of 10":     {Preprocess: pre, BatchSize: 11, DropLast: true},
-		"start batch -1":                     {Preprocess: pre, BatchSize: 2, StartBatch: -1},
-		"preprocessing: size 0x0":            {BatchSize: 2},
-		"views of 8x8 pixels, the preproces": {BatchSize: 2, Preprocess: pre, Policy: SimCLR(8)},
+		"batch size 0":                           {Preprocess: pre},
+		"larger than the data set of 10":         {Preprocess: pre, BatchSize: 11, DropLast: true},
+		"start batch -1":                         {Preprocess: pre, BatchSize: 2, StartBatch: -1},
+		"preprocessing: size 0x0":                {BatchSize: 2},
+		"view 1 makes 8x8 pixels, the preproces": {BatchSize: 2, Preprocess: pre, Views: Alike(1, SimCLR(8))},
 	} {
 		l, err := NewLoader(src, opt)
 		if err == nil {

@@ -122,17 +122,17 @@ func TestSimCLRBlursOnlyAbove64(t *testing.T) {
 		t.Errorf("64 px: %d transforms", n)
 	}
 	p := SimCLR(224)
-	if b := p[len(p)-1].(RandomApply).Transform.(GaussianBlur); b.Kernel != 23 {
+	if b := p[len(p)-1].(RandomApply).Transforms[0].(GaussianBlur); b.Kernel != 23 {
 		t.Errorf("224 px: kernel %d, want 23", b.Kernel)
 	}
-	if s := SimCLR(32).String(); !strings.HasPrefix(s, "RandomResizedCrop{Width:32 Height:32 Scale:[0.08 1]") {
+	if s := SimCLR(32).String(); !strings.HasPrefix(s, "RandomResizedCrop: {size: 32}, RandomHorizontalFlip, RandomApply: {transforms: [ColorJitter: {brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1}], p: 0.8}, RandomGrayscale: {p: 0.2}") {
 		t.Error(s)
 	}
 }
 
 func TestDrawFallback(t *testing.T) {
 	// No box of the image's own area and a square ratio fits into a strip: the centre is taken.
-	crop := RandomResizedCrop{Width: 8, Height: 8, Scale: [2]float64{1, 1}, Ratio: [2]float64{1, 1}}
+	crop := RandomResizedCrop{Size: Size{H: 8}, Scale: [2]float64{1, 1}, Ratio: [2]float64{1, 1}}
 	if got := crop.Draw(NewRand(0, 0, 0, 0), 100, 10); got.Min.X != 45 || got.Dx() != 10 || got.Dy() != 10 {
 		t.Errorf("wide: %v", got)
 	}

@@ -5,11 +5,17 @@ import "math/rand/v2"
 // NewRand returns the generator for one view of one image. It depends on the arguments alone, so what
 // is drawn for a view does not depend on which worker draws it, or when.
 func NewRand(seed uint64, epoch, index, view int) *rand.Rand {
+	pcg := new(rand.PCG)
+	seedRand(pcg, seed, epoch, index, view)
+	return rand.New(pcg)
+}
+
+func seedRand(pcg *rand.PCG, seed uint64, epoch, index, view int) {
 	h := mix(seed)
 	for _, v := range [...]int{epoch, index, view} {
 		h = mix(h ^ uint64(v))
 	}
-	return rand.New(rand.NewPCG(h, mix(h)))
+	pcg.Seed(h, mix(h))
 }
 
 // mix is the output function of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): neighbouring

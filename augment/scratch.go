@@ -58,3 +58,9 @@ func (s *Scratch) copyOf(m *Image) *Image {
 	copy(out.Pix, m.Pix)
 	return out
 }
+
+func (s *Scratch) releaseUnless(m, kept *Image) {
+	if m != kept {
+		s.Release(m)
+	}
+}

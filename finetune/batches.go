@@ -12,7 +12,7 @@ import (
 // on.
 func (c *Config) loader(src augment.Source, step *train.Program, epoch, batch int) (*augment.Loader, error) {
 	return augment.NewLoader(src, augment.LoaderOptions{
-		BatchSize: c.BatchSize, Views: step.Views, Policy: c.Policy(), Preprocess: c.Preprocess(),
+		BatchSize: c.BatchSize, Views: c.ViewPlan(step.Views), Preprocess: c.Preprocess(),
 		Seed: c.Seed, Epoch: epoch, StartBatch: batch,
 		Shuffle: true, DropLast: true, Workers: c.Workers,
 	})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune/train"
 )
 
@@ -57,6 +58,12 @@ type Config struct {
 	Channels    int       `yaml:"channels"`          // 3 (default) or 1
 	Mean        []float32 `yaml:"mean"`              // per channel; default ImageNet's, 0 for autoencoders
 	Std         []float32 `yaml:"std"`               // 1 for autoencoders
+
+	// The random views of an image, see docs/augment.md. Augment is a preset's name or a
+	// policy for all views; Views gives counts, sizes and policies of their own. Resolve
+	// leaves one of them, complete. Default: simclr_cifar, autoencoder for autoencoders.
+	Augment augment.Choice      `yaml:"augment,omitempty"`
+	Views   augment.ViewChoices `yaml:"views,omitempty"`
 
 	// Loss is ntxent (default) or infonce for simclr, mse (default), l1, ssim or bce for
 	// autoencoders; supervised training has no choice.

@@ -22,14 +22,6 @@ func (c *Config) Preprocess() augment.Preprocess {
 	return p
 }
 
-// Policy returns the random augmentation of the run.
-func (c *Config) Policy() augment.Policy {
-	if c.autoencodes() {
-		return augment.Mild(c.ImageSize)
-	}
-	return augment.SimCLR(c.ImageSize)
-}
-
 func (c *Config) encoder() (models.Encoder, error) {
 	return models.NewEncoder(c.Encoder, models.EncoderOptions{ImageSize: c.ImageSize, Width: c.Width, Stem: c.Stem})
 }

@@ -74,6 +74,16 @@ func (c *Config) Resolve(src augment.Source) error {
 	if err := c.validate(src.Len()); err != nil {
 		return err
 	}
+	o, err := c.Objective()
+	if err != nil {
+		return err
+	}
+	if err := c.resolveViews(o.Views()); err != nil {
+		return err
+	}
+	if err := c.checkViews(o.Views()); err != nil {
+		return err
+	}
 	return c.checkBestBy(len(src.Classes()) > 1)
 }
 

@@ -59,6 +59,17 @@ func (c *Config) Set(key, value string) error {
 }
 
 func setText(field reflect.Value, value string) error {
+	if s, ok := field.Addr().Interface().(nodeSetter); ok {
+		if value == "" {
+			field.SetZero()
+			return nil
+		}
+		root, err := parseYAML([]byte(value))
+		if err != nil {
+			return err
+		}
+		return s.SetNode(root)
+	}
 	if field.Kind() != reflect.Slice {
 		return assign(field, scalar{text: value})
 	}
@@ -112,6 +123,12 @@ func (c *Config) apply(data []byte) error {
 		field, ok := c.field(key.text)
 		if !ok {
 			return fmt.Errorf("%s: %w", lineOf(e.Key), unknownSetting(key.text))
+		}
+		if _, ok := field.Addr().Interface().(nodeSetter); ok {
+			if err := assignNode(field, e.Value); err != nil {
+				return fmt.Errorf("%s: %w", key.text, err)
+			}
+			continue
 		}
 		if err := assignNode(field, e.Value); err != nil {
 			return fmt.Errorf("%s: %s: %w", lineOf(e.Key), key.text, err)
@@ -199,7 +216,13 @@ func textOf(n ast.Node) (scalar, error) {
 	return scalar{}, fmt.Errorf("got %s, want a single value", n.Type())
 }
 
+// nodeSetter is a setting that reads YAML by itself; its errors name the line.
+type nodeSetter interface{ SetNode(ast.Node) error }
+
 func assignNode(field reflect.Value, n ast.Node) error {
+	if s, ok := field.Addr().Interface().(nodeSetter); ok {
+		return s.SetNode(n)
+	}
 	if field.Kind() != reflect.Slice {
 		s, err := textOf(n)
 		if err != nil {

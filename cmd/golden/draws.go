@@ -46,7 +46,7 @@ func runCropDraws(c *Case) error {
 			want[k] = append(want[k], v)
 		}
 	}
-	crop := augment.RandomResizedCrop{Width: 32, Height: 32, Scale: p.Scale, Ratio: p.Ratio}
+	crop := augment.RandomResizedCrop{Size: augment.Size{H: 32}, Scale: p.Scale, Ratio: p.Ratio}
 	for i := range p.Draws {
 		for k, v := range features(crop.Draw(augment.NewRand(1, 0, i, 0), p.W, p.H)) {
 			got[k] = append(got[k], v)
@@ -95,7 +95,7 @@ func runJitterDraws(c *Case) error {
 	if err := c.params(&p); err != nil {
 		return err
 	}
-	jitter := augment.ColorJitter{Brightness: p.Brightness, Contrast: p.Contrast, Saturation: p.Saturation, Hue: p.Hue}
+	jitter := augment.Jittered(p.Brightness, p.Contrast, p.Saturation, p.Hue)
 	var factors [4][]float64
 	orders := map[[4]augment.Adjustment]int{}
 	for i := range p.Draws {

@@ -2,9 +2,13 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune"
 )
 
@@ -21,32 +25,53 @@ func newAugment(s streams, g *global) *cobra.Command {
 
 func newAugmentPreview(s streams, g *global) *cobra.Command {
 	var data dataFlags
-	var output string
+	var output, policy, config string
+	var set []string
 	var size, count, views int
 	var seed uint64
 	cmd := &cobra.Command{
 		Use:   "preview DATA...",
 		Short: "Draw images beside augmented views of them",
 		Long: `Preview writes a contact sheet: images of the data, each followed by random views
-of it, augmented as sslrt pretrain does. The same seed gives the same sheet.`,
-		Example: `  sslrt augment preview photos/ --image-size 64 --output preview.png`,
-		Args:    cobra.MinimumNArgs(1),
+of it, augmented as sslrt pretrain does. The same seed gives the same sheet.
+
+The policy is that of --augment: the name of a preset (` + strings.Join(augment.Presets(), ", ") + `), a file with a policy, or a
+policy itself; or what --config says under augment and views. docs/augment.md lists
+the transforms.`,
+		Example: `  sslrt augment preview photos/ --image-size 64 --output preview.png
+  sslrt augment preview photos/ --image-size 224 --augment dino
+  sslrt augment preview photos/ --augment '[CenterCrop: {size: 64}, RandomRotation: {degrees: 30}]'
+  sslrt augment preview photos/ --config runs/first/config.yaml`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if size < 0 || size > 1024 || count < 1 || count > 1000 || views < 1 || views > 100 {
 				return usagef("got --image-size %d, --count %d, --views %d: want 1 to 1024 (0: by the images), 1 to 1000, 1 to 100", size, count, views)
+			}
+			c := finetune.DefaultConfig()
+			if err := previewConfig(&c, config, policy, set); err != nil {
+				return err
+			}
+			if len(c.Views) > 0 && cmd.Flags().Changed("views") {
+				return usagef("--views goes with one policy for all views: the configuration says how many there are")
 			}
 			src, err := data.open(args, "train", s)
 			if err != nil {
 				return err
 			}
 			defer src.Close()
-			c := finetune.DefaultConfig()
-			if c.ImageSize = size; size == 0 {
+			if size != 0 {
+				c.ImageSize = size
+			}
+			if c.ImageSize == 0 {
 				if c.ImageSize, err = finetune.UsualSize(src); err != nil {
 					return err
 				}
 			}
-			sheet, err := finetune.Preview(src, c.Policy(), c.ImageSize, min(count, src.Len()), views, seed)
+			plan, err := c.PreviewViews(views)
+			if err != nil {
+				return err
+			}
+			sheet, err := finetune.Preview(src, plan, c.ImageSize, min(count, src.Len()), seed)
 			if err != nil {
 				return err
 			}
@@ -57,18 +82,63 @@ of it, augmented as sslrt pretrain does. The same seed gives the same sheet.`,
 				return printJSON(s.out, struct {
 					Path   string `json:"path"`
 					Policy string `json:"policy"`
-				}{output, c.Policy().String()})
+				}{output, plan.String()})
 			}
-			_, err = fmt.Fprintf(s.out, "wrote %s, %dx%d pixels\npolicy: %v\n", output, sheet.W, sheet.H, c.Policy())
-			return err
+			fmt.Fprintf(s.out, "wrote %s, %dx%d pixels\n", output, sheet.W, sheet.H)
+			for _, v := range plan {
+				fmt.Fprintf(s.out, "policy: %v\n", v)
+			}
+			return nil
 		},
 	}
 	fl := cmd.Flags()
 	fl.StringVarP(&output, "output", "o", "preview.png", "PNG file to write")
+	fl.StringVar(&policy, "augment", "", "preset, file with a policy, or policy")
+	fl.StringVar(&config, "config", "", "read augment, views and image_size from a file, such as a run's config.yaml")
+	fl.StringArrayVar(&set, "set", nil, "override a setting of the configuration: key=value; may be repeated")
 	fl.IntVar(&size, "image-size", 0, "pixels of a view (0: the first image's up to 64, else 128)")
 	fl.IntVar(&count, "count", 32, "images")
 	fl.IntVar(&views, "views", 2, "views of each image")
 	fl.Uint64Var(&seed, "seed", 0, "of everything random")
 	data.register(fl, true)
 	return cmd
+}
+
+// previewConfig puts --config, --augment and --set over c, in this order.
+func previewConfig(c *finetune.Config, config, policy string, set []string) error {
+	if config != "" {
+		data, err := os.ReadFile(config)
+		if err != nil {
+			return fmt.Errorf("--config: %w", err)
+		}
+		if err := c.Apply(data); err != nil {
+			return fmt.Errorf("--config %s: %w", config, err)
+		}
+	}
+	if policy != "" {
+		text, err := augmentText(policy)
+		if err != nil {
+			return err
+		}
+		if err := c.Set("augment", text); err != nil {
+			return usagef("--augment: %w", err)
+		}
+		c.Views = nil
+	}
+	return setAll(c, set)
+}
+
+// augmentText is what --augment says: the content of a file that it names, or itself.
+func augmentText(value string) (string, error) {
+	if info, err := os.Stat(value); err == nil && info.Mode().IsRegular() {
+		data, err := os.ReadFile(value)
+		if err != nil {
+			return "", fmt.Errorf("--augment: %w", err)
+		}
+		return string(data), nil
+	}
+	if ext := filepath.Ext(value); ext == ".yaml" || ext == ".yml" {
+		return "", usagef("--augment %s: no such file", value)
+	}
+	return value, nil
 }

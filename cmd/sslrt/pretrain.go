@@ -66,6 +66,7 @@ keys are those of config.yaml.`,
 	f.Float64Var(&c.NoiseLevel, "noise-level", c.NoiseLevel, "standard deviation, of values in 0..1, or share of the pixels (default: gaussian 0.2, masking 0.3, saltpepper 0.1)")
 	f.IntVar(&c.ImageSize, "image-size", c.ImageSize, "pixels (default: the first image's up to 64, else 128)")
 	f.IntVar(&c.Channels, "channels", c.Channels, "3, or 1 for grey images")
+	f.StringVar(&o.augment, "augment", "", "of all views: a preset ("+strings.Join(augment.Presets(), ", ")+"), a file with a policy, or a policy (default simclr_cifar)")
 	f.IntVar(&c.Epochs, "epochs", c.Epochs, "passes over the data; 0 keeps the initial weights")
 	f.IntVar(&c.BatchSize, "batch-size", c.BatchSize, "images; simclr runs two views of each")
 	f.IntVar(&c.Accumulate, "accumulate", c.Accumulate, "batches whose gradients are averaged into one step; a contrastive loss still compares within each batch")
@@ -102,11 +103,11 @@ keys are those of config.yaml.`,
 }
 
 type pretrainOptions struct {
-	run, projector, config string
-	data, set              []string
-	cmd                    *cobra.Command // whose flags were given
-	resume, dryRun         bool
-	crosscheck             int
+	run, projector, config, augment string
+	data, set                       []string
+	cmd                             *cobra.Command // whose flags were given
+	resume, dryRun                  bool
+	crosscheck                      int
 }
 
 // crosscheckBatch is the number of images per cross-checked step: the machine in

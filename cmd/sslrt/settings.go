@@ -35,11 +35,25 @@ func (o *pretrainOptions) configure(c *finetune.Config) error {
 			if err := setProjector(c, o.projector); err != nil {
 				return err
 			}
+		} else if key == "augment" {
+			text, err := augmentText(o.augment)
+			if err != nil {
+				return err
+			}
+			if err := c.Set(key, text); err != nil {
+				return usagef("--%s: %w", f.Name, err)
+			}
+			c.Views = nil
 		} else if err := c.Set(key, f.Value.String()); err != nil {
 			return usagef("--%s: %w", f.Name, err)
 		}
 	}
-	for _, setting := range o.set {
+	return setAll(c, o.set)
+}
+
+// setAll carries out --set.
+func setAll(c *finetune.Config, settings []string) error {
+	for _, setting := range settings {
 		key, value, ok := strings.Cut(setting, "=")
 		if !ok {
 			return usagef("--set %s: want key=value", setting)
