@@ -48,9 +48,11 @@ type Config struct {
 	ExifOrientation bool   `yaml:"exif_orientation,omitempty"`
 	MaxPixels       int    `yaml:"max_pixels,omitempty"`
 
-	Encoder     string    `yaml:"encoder"`           // resnet18 (default), resnet34, resnet50
+	Encoder     string    `yaml:"encoder"`           // resnet18 (default) or another of models.EncoderNames
 	Width       float64   `yaml:"width"`             // factor on the encoder's channels; default 1
-	Stem        string    `yaml:"stem"`              // auto (default: by image size), cifar, imagenet
+	Stem        string    `yaml:"stem"`              // of a ResNet: auto (default: by image size), cifar, imagenet
+	Patch       int       `yaml:"patch,omitempty"`   // of a transformer, in pixels; default by image size
+	Pool        string    `yaml:"pool,omitempty"`    // of a transformer: token (default) or mean
 	Projector   []int     `yaml:"projector"`         // output widths; default: the encoder's scaled 512, then 128
 	NoProjector bool      `yaml:"no_projector"`      // the loss compares embeddings
 	Classes     []string  `yaml:"classes,omitempty"` // class names, of MethodSupervised

@@ -1,6 +1,8 @@
 package finetune
 
 import (
+	"fmt"
+
 	"maps"
 	"strings"
 
@@ -23,7 +25,22 @@ func (c *Config) Preprocess() augment.Preprocess {
 }
 
 func (c *Config) encoder() (models.Encoder, error) {
-	return models.NewEncoder(c.Encoder, models.EncoderOptions{ImageSize: c.ImageSize, Width: c.Width, Stem: c.Stem})
+	return models.NewEncoder(c.Encoder, models.EncoderOptions{
+		ImageSize: c.ImageSize, Channels: c.Channels, Width: c.Width,
+		Stem: c.Stem, Patch: c.Patch, Pool: models.TokenPooling(c.Pool),
+	})
+}
+
+// EncoderText says which encoder it is and how it is fitted to the images.
+func (c *Config) EncoderText() string {
+	text := fmt.Sprintf("%s width %g", c.Encoder, c.Width)
+	if c.Stem != "" {
+		text += fmt.Sprintf(", %s stem", c.Stem)
+	}
+	if c.Patch != 0 {
+		text += fmt.Sprintf(", patch %d", c.Patch)
+	}
+	return text
 }
 
 // Network returns the encoder and the projector, which has no widths for a method

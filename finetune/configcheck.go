@@ -33,6 +33,9 @@ func (c *Config) Resolve(src augment.Source) error {
 	if c.Stem == "auto" || c.Stem == "" {
 		c.Stem = models.DefaultStem(c.Encoder, c.ImageSize)
 	}
+	if c.Patch == 0 {
+		c.Patch = models.DefaultPatch(c.Encoder, c.ImageSize)
+	}
 	usual, ok := optimizers[c.Optimizer]
 	if !ok {
 		return fmt.Errorf("finetune: unknown optimizer %q: choose %s", c.Optimizer, strings.Join(slices.Sorted(maps.Keys(optimizers)), ", "))

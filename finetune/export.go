@@ -333,6 +333,8 @@ func (r *Run) summary(info CheckpointInfo) (json.RawMessage, error) {
 		Encoder     string  `json:"encoder"`
 		Width       float64 `json:"width"`
 		Stem        string  `json:"stem,omitempty"`
+		Patch       int     `json:"patch,omitempty"`
+		Pool        string  `json:"pool,omitempty"`
 		Projector   []int   `json:"projector,omitempty"`
 		Loss        string  `json:"loss,omitempty"`
 		Temperature float64 `json:"temperature,omitempty"`
@@ -348,7 +350,7 @@ func (r *Run) summary(info CheckpointInfo) (json.RawMessage, error) {
 		Weights     string  `json:"weights,omitempty"` // WeightsBest, where it is not the last
 		EMA         float64 `json:"ema,omitempty"`     // rate of the average that the weights are
 		Seed        uint64  `json:"seed"`
-	}{c.Encoder, c.Width, c.Stem, c.Projector, c.Loss, c.Temperature, c.Noise, c.NoiseLevel, c.BatchSize, c.Accumulate, c.LR, c.WeightDecay,
+	}{c.Encoder, c.Width, c.Stem, c.Patch, c.Pool, c.Projector, c.Loss, c.Temperature, c.Noise, c.NoiseLevel, c.BatchSize, c.Accumulate, c.LR, c.WeightDecay,
 		c.Epochs, info.Epoch, info.Step, info.weights, c.EMA, c.Seed}
 	if c.Accumulate == 1 {
 		s.Accumulate = 0

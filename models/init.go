@@ -37,3 +37,12 @@ func Uniform(bound float64) Init {
 		}
 	}
 }
+
+// Normal draws from a normal distribution around 0.
+func Normal(std float64) Init {
+	return func(r *rand.Rand, data []float32) {
+		for i := range data {
+			data[i] = float32(r.NormFloat64() * std)
+		}
+	}
+}

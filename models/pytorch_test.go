@@ -26,7 +26,11 @@ type reference struct {
 		Tensors int
 		SHA256  string
 	}
-	Features map[string][][]float64 // the first and last 8 of each of two rows
+	Features  map[string][][]float64 // the first and last 8 of each of two rows
+	Positions []struct {
+		From, To [2]int
+		Values   []float64
+	}
 }
 
 func readReference(t *testing.T) reference {
@@ -119,6 +123,11 @@ func TestFeaturesMatchPyTorch(t *testing.T) {
 	}
 	padding2 := models.StemCIFAR
 	padding2.Pad = 2
+	vit := models.ViT{Patch: 8, Width: 24, Depth: 2, Heads: 3}
+	mean := vit
+	mean.Pool = models.PoolMean
+	behind, bare := mean, mean
+	behind.NormAfterPool, bare.NoClassToken = true, true
 	want := readReference(t).Features
 	for name, c := range map[string]struct {
 		net  models.Encoder
@@ -132,6 +141,10 @@ func TestFeaturesMatchPyTorch(t *testing.T) {
 		"wide":              {one(models.ResNet{Bottleneck: true, GroupWidth: 128}), 64},
 		"groups":            {one(models.ResNet{Bottleneck: true, Groups: 8, GroupWidth: 4}), 64},
 		"resnet20":          {named("resnet20", models.EncoderOptions{ImageSize: 32}), 32},
+		"vit":               {vit, 32},
+		"vit mean":          {mean, 32},
+		"vit norm behind":   {behind, 32},
+		"vit without token": {bare, 32},
 	} {
 		t.Run(name, func(t *testing.T) { compareFeatures(t, c.net, c.size, want[name]) })
 		delete(want, name)
@@ -181,5 +194,53 @@ func compareFeatures(t *testing.T, net models.Encoder, size int, want [][]float6
 	}
 	if len(want) != 2 || !(worst <= 1e-5*largest) {
 		t.Errorf("%d rows; features differ by %.3g, the largest is %.3g", len(want), worst, largest)
+	}
+}
+
+// TestPositionsMatchPyTorch: position embeddings on another grid, as timm makes them
+// with PyTorch's bicubic interpolation.
+func TestPositionsMatchPyTorch(t *testing.T) {
+	cases := readReference(t).Positions
+	if len(cases) < 5 {
+		t.Fatalf("%d cases", len(cases))
+	}
+	for _, c := range cases {
+		n := c.From[0] * c.From[1]
+		token := []float32{7, -7}
+		x := engine.NewTensor(slices.Concat(token, fill("positions", 1, n, 2)), 1, 1+n, 2)
+		from := c.From
+		if from[0] == from[1] {
+			from = [2]int{} // found by the number of patches
+		}
+		y, err := models.ResizePositions(x, from, c.To, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := y.Float32s()
+		if len(got) != 2+len(c.Values) || !slices.Equal(got[:2], token) {
+			t.Fatalf("%v to %v: got %v", c.From, c.To, got)
+		}
+		for i, want := range c.Values {
+			if d := math.Abs(float64(got[2+i]) - want); !(d <= 1e-6) {
+				t.Errorf("%v to %v: value %d is %g, want %g", c.From, c.To, i, got[2+i], want)
+			}
+		}
+	}
+}
+
+func TestPositionsErrors(t *testing.T) {
+	x := engine.NewTensor(make([]float32, 2*7), 1, 7, 2)
+	for want, f := range map[string]func() error{
+		"6 patches are no grid of 2x2": func() error { _, err := models.ResizePositions(x, [2]int{}, [2]int{4, 4}, 1); return err },
+		"no grid of 0x4":               func() error { _, err := models.ResizePositions(x, [2]int{2, 3}, [2]int{0, 4}, 1); return err },
+		"want float32 [1, 7+h*w, D]":   func() error { _, err := models.ResizePositions(x, [2]int{}, [2]int{4, 4}, 7); return err },
+		"want float32 [1, 1+h*w, D]": func() error {
+			_, err := models.ResizePositions(engine.NewTensor(make([]int64, 8), 1, 4, 2), [2]int{}, [2]int{4, 4}, 1)
+			return err
+		},
+	} {
+		if err := f(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got the error %v, want one with %q", err, want)
+		}
 	}
 }

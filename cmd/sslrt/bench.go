@@ -54,7 +54,8 @@ node the best of the steps. Profiling itself takes a little time.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&c.Encoder, "encoder", c.Encoder, "resnet18, resnet34 or resnet50")
+	f.StringVar(&c.Encoder, "encoder", c.Encoder, encoderHelp())
+	f.IntVar(&c.Patch, "patch", c.Patch, "of a vision transformer, in pixels (default: by image size)")
 	f.Float64Var(&c.Width, "width", c.Width, "factor on the encoder's channels")
 	f.IntVar(&c.BatchSize, "batch-size", c.BatchSize, "images; a step runs two views of each")
 	f.IntVar(&c.ImageSize, "image-size", c.ImageSize, "pixels")

@@ -14,7 +14,8 @@ type dryRunResult struct {
 	Method        string  `json:"method"`
 	Encoder       string  `json:"encoder"`
 	Width         float64 `json:"width"`
-	Stem          string  `json:"stem"`
+	Stem          string  `json:"stem,omitempty"`
+	Patch         int     `json:"patch,omitempty"`
 	ImageSize     int     `json:"image_size"`
 	Parameters    int     `json:"parameters"`
 	Images        int     `json:"images"`
@@ -38,7 +39,7 @@ func dryRun(ctx context.Context, c finetune.Config, src augment.Source, s stream
 	}
 	if g.json {
 		return printJSON(s.out, dryRunResult{
-			Method: c.Method, Encoder: c.Encoder, Width: c.Width, Stem: c.Stem, ImageSize: c.ImageSize,
+			Method: c.Method, Encoder: c.Encoder, Width: c.Width, Stem: c.Stem, Patch: c.Patch, ImageSize: c.ImageSize,
 			Parameters: f.Weights, Images: f.Images, BatchSize: c.BatchSize, Epochs: c.Epochs,
 			StepsPerEpoch: f.StepsPerEpoch, Steps: f.Steps, Engine: f.Engine, Compile: f.Compile.Seconds(),
 			Batch: f.Batch.Seconds(), Step: f.Step.Seconds(), Total: f.Total.Seconds(), Memory: f.Memory,
@@ -49,7 +50,7 @@ func dryRun(ctx context.Context, c finetune.Config, src augment.Source, s stream
 		memory = fmt.Sprintf("%.0f MB, the most that this trial used", float64(f.Memory)/1e6)
 	}
 	_, err = fmt.Fprintf(s.out, `dry run: nothing was written
-encoder      %s, width %g%s, %d px, %d channels
+encoder      %s, %d px, %d channels
 method       %s, optimizer %s, learning rate %g, schedule %s
 parameters   %d
 images       %d
@@ -62,7 +63,7 @@ one batch    %v to decode and augment, beside the steps
 one step     %v
 all steps    %v; measuring after each epoch comes on top
 `,
-		c.Encoder, c.Width, stemOf(&c), c.ImageSize, c.Channels,
+		c.EncoderText(), c.ImageSize, c.Channels,
 		c.Method, c.Optimizer, c.LR, c.Schedule,
 		f.Weights, f.Images, c.BatchSize, f.Steps, c.Epochs, f.StepsPerEpoch, f.Engine, f.EngineWhy, memory,
 		f.Compile.Round(time.Millisecond), f.Batch.Round(time.Millisecond), f.Step.Round(100*time.Microsecond), f.Total.Round(100*time.Millisecond))

@@ -16,7 +16,6 @@ import (
 
 	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune"
-	"github.com/sslrt/sslrt/models"
 )
 
 func newPretrain(s streams, g *global) *cobra.Command {
@@ -56,9 +55,11 @@ keys are those of config.yaml.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.Method, "method", c.Method, strings.Join(finetune.Methods(), ", "))
-	f.StringVar(&c.Encoder, "encoder", c.Encoder, strings.Join(models.EncoderNames(), ", "))
+	f.StringVar(&c.Encoder, "encoder", c.Encoder, encoderHelp())
 	f.Float64Var(&c.Width, "width", c.Width, "factor on the encoder's channels")
-	f.StringVar(&c.Stem, "stem", c.Stem, "auto (by image size), cifar (3x3) or imagenet (7x7 and max-pool)")
+	f.StringVar(&c.Stem, "stem", c.Stem, "of a ResNet: auto (by image size), cifar (3x3) or imagenet (7x7 and max-pool)")
+	f.IntVar(&c.Patch, "patch", c.Patch, "of a vision transformer, in pixels (default: 4 up to 64 pixels, 8 up to 128, else 16)")
+	f.StringVar(&c.Pool, "pool", c.Pool, "of a vision transformer: token (default) or mean")
 	f.StringVar(&o.projector, "projector", "", `output widths, such as 512-128; a single one is a linear layer; none (default: the encoder's size, then 128)`)
 	f.StringVar(&c.Loss, "loss", c.Loss, "of simclr: ntxent (default) or infonce (one-directional); of autoencoders: mse (default), l1, ssim or bce")
 	f.Float64Var(&c.Temperature, "temperature", c.Temperature, "of simclr's loss")

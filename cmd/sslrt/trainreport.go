@@ -52,22 +52,14 @@ func (r *trainReport) events() finetune.Events {
 	return finetune.Events{Started: r.started, Step: r.step, Epoch: r.epoch, Warn: r.warn}
 }
 
-// stemOf names the stem of a network that has a choice of them.
-func stemOf(c *finetune.Config) string {
-	if c.Stem == "" {
-		return ""
-	}
-	return ", " + c.Stem + " stem"
-}
-
 func (r *trainReport) started(p finetune.Plan) {
 	c := r.config
 	batch := fmt.Sprint(c.BatchSize)
 	if c.Accumulate > 1 {
 		batch += fmt.Sprintf(" (%d of them a step)", c.Accumulate)
 	}
-	fmt.Fprintf(r.w, "run %s\n%s, %s width %g%s, %d px, %.2f million weights\n%d images, %d epochs of %d steps, batch %s, learning rate %g, seed %d\nengine %s: %s\n",
-		p.Dir, c.Method, c.Encoder, c.Width, stemOf(c), c.ImageSize, float64(p.Weights)/1e6,
+	fmt.Fprintf(r.w, "run %s\n%s, %s, %d px, %.2f million weights\n%d images, %d epochs of %d steps, batch %s, learning rate %g, seed %d\nengine %s: %s\n",
+		p.Dir, c.Method, c.EncoderText(), c.ImageSize, float64(p.Weights)/1e6,
 		p.Images, c.Epochs, p.StepsPerEpoch, batch, c.LR, c.Seed, p.Engine, p.EngineWhy)
 	if p.Start.Step > 0 || p.Start.Batch > 0 {
 		fmt.Fprintf(r.w, "goes on at step %d\n", p.Start.Step)

@@ -40,8 +40,8 @@ def wanted(state):
             if not k.startswith(("fc.", "linear.", "heads.", "head.")) and not k.endswith("num_batches_tracked")}
 
 
-def names(net):
-    lines = sorted(k + " " + "x".join(map(str, v.shape)) for k, v in wanted(net.state_dict()).items())
+def names(net, rename=lambda name: name):
+    lines = sorted(rename(k) + " " + "x".join(map(str, v.shape)) for k, v in wanted(net.state_dict()).items())
     return {"tensors": len(lines), "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest()}
 
 
@@ -112,14 +112,72 @@ def stem(net, padding=1):
     return net
 
 
+# torchvision's names of a vision transformer, and timm's.
+TIMM = (
+    ("class_token", "cls_token"), ("conv_proj.", "patch_embed.proj."), ("encoder.pos_embedding", "pos_embed"),
+    ("encoder.ln.", "norm."), ("encoder.layers.encoder_layer_", "blocks."), (".ln_1.", ".norm1."),
+    (".ln_2.", ".norm2."), (".self_attention.in_proj_", ".attn.qkv."), (".self_attention.out_proj.", ".attn.proj."),
+    (".mlp.0.", ".mlp.fc1."), (".mlp.3.", ".mlp.fc2."))
+
+
+def timm_name(name):
+    for a, b in TIMM:
+        name = name.replace(a, b)
+    return name
+
+
+def vit(size=32, patch=8, width=24, depth=2, heads=3):
+    net = torchvision.models.VisionTransformer(size, patch, depth, heads, width, 4 * width)
+    net.heads = nn.Identity()
+    return net
+
+
+def tokens(net, x, token=True):
+    """The last block's result, with timm's names for the weights."""
+    net.load_state_dict({k: fill(timm_name(k), v.shape) for k, v in net.state_dict().items()})
+    net.eval()
+    x = net.conv_proj(x).flatten(2).transpose(1, 2)
+    if token:
+        x = torch.cat([net.class_token.expand(len(x), -1, -1), x], 1)
+    return net.encoder.layers(x + fill("pos_embed", (1,) + x.shape[1:]))
+
+
+def vit_features():
+    net = vit()
+    x = fill("image", (2, 3, 32, 32)) * math.sqrt(3 * 32 * 32)
+    norm = lambda name, x: nn.functional.layer_norm(
+        x, x.shape[-1:], fill(name + ".weight", x.shape[-1:]), fill(name + ".bias", x.shape[-1:]), 1e-6)
+    with torch.no_grad():
+        t = tokens(net, x)
+        assert torch.allclose(net(x), norm("norm", t)[:, 0], atol=1e-5)
+        out = {"vit": norm("norm", t)[:, 0], "vit mean": norm("norm", t)[:, 1:].mean(1),
+               "vit norm behind": norm("fc_norm", t[:, 1:].mean(1)),
+               "vit without token": norm("norm", tokens(net, x, False)).mean(1)}
+    return {k: v.double().numpy().round(7).tolist() for k, v in out.items()}
+
+
+def positions():
+    """timm's resizing of position embeddings: from, to and the result."""
+    out = []
+    for a, b in (((4, 4), (6, 6)), ((7, 7), (3, 5)), ((3, 5), (8, 4)), ((2, 2), (1, 1)), ((14, 14), (8, 8))):
+        x = fill("positions", (1, a[0] * a[1], 2)).reshape(1, *a, 2).permute(0, 3, 1, 2)
+        y = nn.functional.interpolate(x, size=b, mode="bicubic", antialias=True)
+        out.append({"from": a, "to": b, "values": y.permute(0, 2, 3, 1).flatten().double().numpy().round(7).tolist()})
+    return out
+
+
 def main():
-    out = {"names": {}, "features": {}}
+    out = {"names": {}, "features": {}, "positions": positions()}
     for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2",
                  "wide_resnet101_2", "resnext50_32x4d", "resnext101_32x8d"):
         out["names"][name] = names(getattr(torchvision.models, name)(weights=None))
     for n in (3, 5, 7, 9, 18):
         out["names"]["resnet%d" % (6 * n + 2)] = names(CIFAR(n))
+    for name, net in (("vit_tiny", vit(224, 16, 192, 12, 3)), ("vit_small", vit(224, 16, 384, 12, 6)),
+                      ("vit_base", torchvision.models.vit_b_16()), ("vit_large", torchvision.models.vit_l_16())):
+        out["names"][name] = names(net, timm_name)
     f = out["features"]
+    f.update(vit_features())
     f["basic"] = features(small(BasicBlock), 64)
     f["stem of padding 1"] = features(stem(small(BasicBlock)), 32)
     f["stem of padding 2"] = features(stem(small(BasicBlock), 2), 32)
