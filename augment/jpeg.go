@@ -24,9 +24,9 @@ type jpegHead struct {
 }
 
 // maxHead bounds what may stand before the pixels: metadata, thumbnails, colour profiles.
-const maxHead = 64 << 20
+const maxHead = 16 << 20
 
-var errLongHead = errors.New("more than 64 MiB of metadata stand before the pixels")
+var errLongHead = errors.New("more than 16 MiB of metadata stand before the pixels")
 
 // readJPEGHead reads up to the first scan. It is as lenient as the decoder that reads the rest: what
 // lies between two markers is skipped.
@@ -79,20 +79,18 @@ func readJPEGHead(r *bufio.Reader) (*jpegHead, error) {
 // marker reads to the next marker and returns its code.
 func (h *jpegHead) marker(r *bufio.Reader) (byte, error) {
 	last := byte(0)
-	for {
+	for range maxHead {
 		b, err := r.ReadByte()
 		if err != nil {
 			return 0, eofIsUnexpected(err)
 		}
-		if len(h.bytes) >= maxHead {
-			return 0, errLongHead
-		}
-		h.bytes = append(h.bytes, b)
 		if last == 0xff && b != 0 && b != 0xff {
+			h.bytes = append(h.bytes, last, b)
 			return b, nil
 		}
 		last = b
 	}
+	return 0, errLongHead
 }
 
 func (h *jpegHead) frameHeader(start int, marker byte, s []byte) error {
@@ -153,9 +151,7 @@ func (h *jpegHead) plainCMYK() {
 		return
 	}
 	marker := append([]byte("\xff\xd8\xff\xee\x00\x0eAdobe"), make([]byte, 7)...)
-	// Whatever stands before the first marker is its start of image.
-	start := bytes.Index(h.bytes, []byte{0xff, 0xd8})
-	h.bytes = append(marker, h.bytes[start+2:]...)
+	h.bytes = append(marker, h.bytes[2:]...) // without its start of image
 }
 
 // fromAdobe converts four components as libjpeg and Pillow do: YCCK to CMYK, subsampled components

@@ -81,7 +81,9 @@ func (x *tarIndex) scan(r io.Reader, place func(*tar.Header, io.Reader) (int64, 
 		case tar.TypeReg, tar.TypeGNUSparse:
 			if isMember(name) {
 				m := tarMember{size: h.Size}
-				if m.offset, err = place(h, t); err != nil {
+				if m.offset, err = place(h, t); errors.Is(err, io.ErrUnexpectedEOF) {
+					return fmt.Errorf("entry %d: %s: %w: the archive is truncated", x.entries, name, err)
+				} else if err != nil {
 					return err
 				}
 				if isSparse(h) {

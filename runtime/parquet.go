@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"runtime/debug"
 	"slices"
 
 	"github.com/parquet-go/parquet-go"
@@ -66,7 +67,9 @@ func (p *parquetRows) flush() error { return p.w.Close() }
 // readParquet reads a file that has a column embedding, a list of float32, and perhaps the columns file
 // and label.
 func readParquet(f *os.File) (e *Embeddings, err error) {
-	defer func() { // the library panics on some damaged files
+	// The library uses unsafe memory, so that a damaged file may make it panic, or fault.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
 		if p := recover(); p != nil {
 			e, err = nil, fmt.Errorf("it is damaged: %v", p)
 		}
