@@ -320,7 +320,7 @@ func TestForeignModel(t *testing.T) {
 		"two outputs":       {two, runtime.Options{Preprocess: flags}, "features, projection"},
 		"one chosen":        {two, runtime.Options{Preprocess: flags, Output: "features"}, ""},
 		"unknown output":    {two, runtime.Options{Preprocess: flags, Output: "x"}, `no output "x"`},
-		"other kind":        {build(t, modelSpec{info: onnx.Info{Kind: onnx.KindDetector}, batch: onnx.Symbol("N"), size: 16}), runtime.Options{Preprocess: flags}, "it is a detector, want an encoder"},
+		"other kind":        {build(t, modelSpec{info: onnx.Info{Kind: onnx.KindDetector}, batch: onnx.Symbol("N"), size: 16}), runtime.Options{Preprocess: flags}, "its kind is detector, want encoder"},
 		"no model":          {[]byte("GIF89a no model at all"), runtime.Options{}, "runtime: load model: "},
 		"empty":             {nil, runtime.Options{}, "runtime: load model: "},
 		"library missing":   {one, runtime.Options{Preprocess: flags, Library: "no/such/file"}, "sslrt setup"},

@@ -98,7 +98,7 @@ func newNetwork(name string, data []byte, opt Options, kinds []string, usual str
 		return nil, fail(err)
 	}
 	if k := n.info.Kind; k != "" && !slices.Contains(kinds, k) && opt.Output == "" {
-		return nil, fail(fmt.Errorf("it is a %s, want an %s", k, kinds[0]))
+		return nil, fail(fmt.Errorf("its kind is %s, want %s", k, kinds[0]))
 	}
 	in, err := ImageInput(model)
 	if err != nil {

@@ -28,9 +28,10 @@ type evaluateFlags struct {
 
 func newEvaluate(s streams, g *global) *cobra.Command {
 	var f evaluateFlags
+	var rec reconstructFlags
 	cmd := &cobra.Command{
 		Use:   "evaluate MODEL.onnx --train DATA --test DATA",
-		Short: "Measure an encoder by labelled images",
+		Short: "Measure an encoder by labelled images, an autoencoder by what it gives back",
 		Long: `Evaluate embeds labelled images and prints how well the classes of the test
 images follow from the embeddings, with the protocol that gives the number. The
 encoder is frozen; MODEL.onnx may be "pixels", for the raw pixels as a baseline.
@@ -42,20 +43,35 @@ cosine, votes for its class with weight exp(similarity/temperature). Several --k
 Protocol linear: logistic regression on standardised embeddings, the penalty chosen on
 a part of the training images that is held back, never on the test images.
 
+Protocol reconstruction gives the images of --test, which need no labels, to an
+autoencoder and prints the peak signal-to-noise ratio of what comes back: 10
+log10(1/MSE) for values in 0..1, the mean over the images. A model that was trained to
+remove noise gets images spoilt by that noise, and the ratio of those is printed too.
+
 For fine-tuning of the encoder itself see sslrt finetune. Of data that has parts,
 --train takes train and --test takes test.`,
 		Example: `  sslrt evaluate encoder.onnx --train testdata/fashion-mnist --test testdata/fashion-mnist
   sslrt evaluate encoder.onnx --protocol linear --train photos/train --test photos/test --labels 10%
-  sslrt evaluate encoder.onnx --protocol linear --train a --test b --output classifier.onnx --confusion c.png`,
+  sslrt evaluate encoder.onnx --protocol linear --train a --test b --output classifier.onnx --confusion c.png
+  sslrt evaluate autoencoder.onnx --protocol reconstruction --test photos/ --sheet sheet.png`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), s, g, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.protocol == protocolReconstruction {
+				return rec.run(cmd, args[0], f.test, &f.data, &f.encoderFlags, s, g)
+			}
+			if err := rec.unused(cmd, f.protocol); err != nil {
+				return err
+			}
+			return f.run(cmd.Context(), s, g, args[0])
+		},
 	}
 	f.register(cmd)
+	rec.register(cmd)
 	fl := cmd.Flags()
 	f.data.register(fl, false)
 	fl.StringArrayVar(&f.train, "train", nil, "labelled images to learn from; may be given several times")
 	fl.StringArrayVar(&f.test, "test", nil, "labelled images that are classified; may be given several times")
-	fl.StringVar(&f.protocol, "protocol", "knn", "how to measure: knn or linear")
+	fl.StringVar(&f.protocol, "protocol", "knn", "how to measure: knn, linear or reconstruction")
 	fl.StringVar(&f.labels, "labels", "100%", "share of the training images to use, stratified by class: 1%, 0.1")
 	fl.Uint64Var(&f.seed, "seed", 0, "of the shares that are drawn")
 	fl.IntSliceVar(&f.k, "k", []int{200}, "knn: neighbours that vote; several are all printed")
@@ -68,7 +84,7 @@ For fine-tuning of the encoder itself see sslrt finetune. Of data that has parts
 func (f *evaluateFlags) run(ctx context.Context, s streams, g *global, model string) error {
 	classify := map[string]func(context.Context, streams, *labelledSets) (*outcome, error){"knn": f.knn, "linear": f.linear}[f.protocol]
 	if classify == nil {
-		return usagef("unknown --protocol %q: choose knn or linear; for fine-tuning see sslrt finetune", f.protocol)
+		return usagef("unknown --protocol %q: choose knn, linear or reconstruction; for fine-tuning see sslrt finetune", f.protocol)
 	}
 	if len(f.train) == 0 || len(f.test) == 0 {
 		return usagef("evaluate needs labelled data by --train and --test")
