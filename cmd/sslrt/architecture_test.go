@@ -30,7 +30,7 @@ var layers = map[string][]string{
 	"finetune/metrics":        {"finetune/distance"},
 	"finetune/linear":         {"finetune/distance"},
 	"finetune/cluster":        {"finetune/distance", "models/onnx"},
-	"finetune/project":        {"finetune/distance"},
+	"finetune/project":        {"finetune/distance", "augment"},
 	"finetune/anomaly":        {"finetune/distance"},
 	"finetune/probe":          {"finetune/linear", "finetune/metrics", "models/onnx"},
 	"finetune/detector":       {"finetune/metrics", "finetune/cluster", "runtime"},

@@ -104,6 +104,7 @@ var commands = []func(streams, *global) *cobra.Command{
 	newEvaluate,
 	newAnomaly,
 	newCluster,
+	newProject,
 	newAugment,
 	newInspect,
 	newVerify,
