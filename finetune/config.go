@@ -77,6 +77,21 @@ type Config struct {
 	Noise      string  `yaml:"noise,omitempty"`
 	NoiseLevel float64 `yaml:"noise_level,omitempty"` // default 0.2, 0.3 and 0.1
 
+	// Of MethodSupervised. Freeze lists parts of the encoder whose weights stay, such
+	// as conv1 or layer1; "encoder" is all of it, running statistics too. LayerDecay is
+	// the factor of the learning rate from a block to the one below it, 0: none.
+	// LabelShare is the share of the labelled images to train on, stratified, 0: all;
+	// Validation the share of these that is held back and measured after each epoch, 0:
+	// none. Mixup (Zhang et al., 2018) and CutMix (Yun et al., 2019) are the parameter of
+	// the beta distribution that mixes images and labels, 0: none.
+	Freeze         []string `yaml:"freeze,omitempty"`
+	LayerDecay     float64  `yaml:"layer_decay,omitempty"`
+	LabelShare     float64  `yaml:"label_share,omitempty"`
+	Validation     float64  `yaml:"validation,omitempty"`
+	LabelSmoothing float64  `yaml:"label_smoothing,omitempty"`
+	Mixup          float64  `yaml:"mixup,omitempty"`
+	CutMix         float64  `yaml:"cutmix,omitempty"`
+
 	Epochs       int     `yaml:"epochs"`     // default 200
 	BatchSize    int     `yaml:"batch_size"` // images; default 128
 	Accumulate   int     `yaml:"accumulate"` // batches whose gradients make one step; default 1

@@ -63,7 +63,8 @@ func (c *Config) Objective() (train.Objective, error) {
 	}
 	switch {
 	case c.Method == MethodSupervised:
-		return objective.Supervised{Encoder: encoder, Classes: len(c.Classes)}, nil
+		return objective.Supervised{Encoder: encoder, Classes: len(c.Classes), Freeze: c.frozenEncoder(),
+			Smoothing: c.LabelSmoothing, Mixup: c.Mixup, CutMix: c.CutMix}, nil
 	case c.autoencodes():
 		decoder, err := c.decoder(encoder)
 		return objective.Autoencoder{Encoder: encoder, Decoder: decoder, Error: objective.Loss(c.Loss),
@@ -86,6 +87,7 @@ func (c *Config) Step(stepsPerEpoch int) (*train.Program, error) {
 		BatchSize: c.BatchSize, Accumulate: c.Accumulate,
 		Image:    []int{c.Channels, c.ImageSize, c.ImageSize},
 		GradNorm: true,
+		Frozen:   c.frozen,
 	})
 }
 
@@ -137,6 +139,9 @@ func (c *Config) optimizer() train.Optimizer {
 		o = optim.LARS{Momentum: c.Momentum, Decay: c.WeightDecay, Exclude1D: true}
 	default:
 		o = optim.SGD{Momentum: c.Momentum, Nesterov: c.Nesterov, Decay: decay}
+	}
+	if c.LayerDecay > 0 {
+		o = optim.Layered{Next: o, Decay: c.LayerDecay}
 	}
 	if c.ClipNorm > 0 {
 		o = optim.Clip{Norm: c.ClipNorm, Next: o}

@@ -74,7 +74,18 @@ func (c *Config) Resolve(src augment.Source) error {
 			return fmt.Errorf("finetune: method %s needs images of two classes or more (class subfolders)", c.Method)
 		}
 	}
-	if err := c.validate(src.Len()); err != nil {
+	images := src.Len()
+	if c.Method == MethodSupervised {
+		if err := c.validateSupervised(); err != nil {
+			return err
+		}
+		train, _, err := c.parts(src)
+		if err != nil {
+			return err
+		}
+		images = train.Len()
+	}
+	if err := c.validate(images); err != nil {
 		return err
 	}
 	o, err := c.Objective()
@@ -99,7 +110,7 @@ func (c *Config) checkBestBy(labelled bool) error {
 	if err != nil {
 		return err
 	}
-	names := epochMetrics(step, labelled)
+	names := epochMetrics(step, labelled, c.Validation > 0)
 	if slices.Contains(names, c.BestBy) {
 		return nil
 	}

@@ -89,6 +89,9 @@ func (c *Config) validateMethod() error {
 	if c.Method != MethodDenoise && (c.Noise != "" || c.NoiseLevel != 0) {
 		return fmt.Errorf("finetune: noise goes with method %s, this is %s", MethodDenoise, c.Method)
 	}
+	if c.Method != MethodSupervised && c.supervised() {
+		return fmt.Errorf("finetune: freeze, layer_decay, label_share, validation, label_smoothing, mixup and cutmix go with method %s, this is %s", MethodSupervised, c.Method)
+	}
 	if c.autoencodes() && len(c.Projector) > 0 {
 		return fmt.Errorf("finetune: method %s has no projector: leave out %v", c.Method, c.Projector)
 	}

@@ -14,13 +14,14 @@ import (
 
 // Metrics that the trainer itself measures; others are the objective's.
 const (
-	metricKNN  = "knn"            // accuracy of nearest neighbours, after an epoch
-	metricRank = "effective_rank" // of the embeddings of an epoch's last batch
+	metricKNN      = "knn"            // accuracy of nearest neighbours, after an epoch
+	metricAccuracy = "accuracy"       // of the classifier on images held back, after an epoch
+	metricRank     = "effective_rank" // of the embeddings of an epoch's last batch
 )
 
 // largerIsBetter are the metrics of which that is true; of others the smaller value
 // is the better one.
-var largerIsBetter = []string{metricKNN, metricRank, "accuracy", "psnr"}
+var largerIsBetter = []string{metricKNN, metricRank, metricAccuracy, "psnr"}
 
 // sum is a sum of numbers and how many they are.
 type sum struct {
@@ -102,9 +103,10 @@ func sumsOf(text string) (s sums, err error) {
 	return s, err
 }
 
-// epochMetrics returns the names of the metrics that an epoch of the run has.
-func epochMetrics(step *train.Program, labelled bool) []string {
-	names := map[string]bool{train.OutputLoss: true, metricKNN: labelled}
+// epochMetrics returns the names of the metrics that an epoch of the run has, which
+// either holds images back for validation or does not.
+func epochMetrics(step *train.Program, labelled, validated bool) []string {
+	names := map[string]bool{train.OutputLoss: true, metricKNN: labelled && !validated, metricAccuracy: validated}
 	for _, o := range step.Function.Outputs {
 		switch {
 		case o.Node.Size() == 1:

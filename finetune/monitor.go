@@ -11,6 +11,7 @@ import (
 	"github.com/sslrt/sslrt/export"
 	"github.com/sslrt/sslrt/finetune/engine"
 	"github.com/sslrt/sslrt/finetune/knn"
+	"github.com/sslrt/sslrt/finetune/metrics"
 	"github.com/sslrt/sslrt/finetune/objective"
 	"github.com/sslrt/sslrt/models"
 	"github.com/sslrt/sslrt/models/op"
@@ -24,22 +25,46 @@ const (
 	monitorBatch   = 128
 )
 
-// monitor measures the encoder after each epoch by nearest neighbours among its
-// training images: a part of them finds its classes in another part. It shows
-// whether training goes well and chooses nothing; sslrt evaluate measures on
-// images that training has not seen.
+// monitor measures the network after each epoch. With images that are held back for
+// validation it is the classifier's accuracy on them. Otherwise the encoder is
+// measured by nearest neighbours among its training images: a part of them finds its
+// classes in another part, which shows whether training goes well and chooses
+// nothing. sslrt evaluate measures on images that training has not seen.
 type monitor struct {
 	program       engine.Program
 	pre           augment.Preprocess
 	workers       int
+	valid         augment.Source // nil: nearest neighbours
 	bank, queries augment.Source
 }
 
-func newMonitor(machine engine.Machine, c *Config, src augment.Source) (*monitor, error) {
+// newMonitor returns a monitor of a run that trains on src, nil without labels.
+func newMonitor(machine engine.Machine, c *Config, src, valid augment.Source) (*monitor, error) {
+	m := &monitor{pre: c.Preprocess(), workers: c.Workers, valid: valid}
+	if valid == nil && !m.divide(src) {
+		return nil, nil
+	}
 	encoder, err := c.encoder()
 	if err != nil {
 		return nil, err
 	}
+	g := op.NewGraph()
+	scope := models.NewScope(models.NewParams(g), false)
+	x := g.Input(imageInput, op.Float32, op.Batched(monitorBatch, c.Channels, c.ImageSize, c.ImageSize))
+	h := encoder.Forward(scope.Sub(objective.NameEncoder), x)
+	if valid != nil {
+		h = models.Linear(scope.Sub(objective.NameClassifier), h, len(c.Classes), true)
+	}
+	m.program, err = machine.Compile(engine.Function{Outputs: []export.Output{{Name: embeddingOutput, Node: h}}})
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// divide picks labelled images for the bank and the queries, and reports whether
+// there are enough.
+func (m *monitor) divide(src augment.Source) bool {
 	var labelled []int
 	for i := range src.Len() {
 		if src.Label(i) >= 0 {
@@ -49,24 +74,23 @@ func newMonitor(machine engine.Machine, c *Config, src augment.Source) (*monitor
 	queries := min(monitorQueries, len(labelled)/5)
 	bank := min(monitorBank, len(labelled)-queries)
 	if queries == 0 {
-		return nil, nil
+		return false
 	}
 	// The same images in every run over the same data, whatever its seed.
 	rand.New(rand.NewPCG(1, uint64(len(labelled)))).Shuffle(len(labelled), func(i, j int) {
 		labelled[i], labelled[j] = labelled[j], labelled[i]
 	})
-	m := &monitor{pre: c.Preprocess(), workers: c.Workers,
-		queries: augment.Subset(src, labelled[:queries]),
-		bank:    augment.Subset(src, labelled[queries:queries+bank])}
+	m.queries = augment.Subset(src, labelled[:queries])
+	m.bank = augment.Subset(src, labelled[queries:queries+bank])
+	return true
+}
 
-	g := op.NewGraph()
-	x := g.Input(imageInput, op.Float32, op.Batched(monitorBatch, c.Channels, c.ImageSize, c.ImageSize))
-	h := encoder.Forward(models.NewScope(models.NewParams(g), false).Sub(objective.NameEncoder), x)
-	m.program, err = machine.Compile(engine.Function{Outputs: []export.Output{{Name: embeddingOutput, Node: h}}})
-	if err != nil {
-		return nil, err
+// metric is the name of what is measured.
+func (m *monitor) metric() string {
+	if m.valid != nil {
+		return metricAccuracy
 	}
-	return m, nil
+	return metricKNN
 }
 
 // Names in the monitor's graph, those of an exported encoder.
@@ -75,10 +99,17 @@ const (
 	embeddingOutput = "embedding"
 )
 
-// measure returns the nearest-neighbour accuracy for the encoder's current state.
+// measure returns the accuracy for the network's current state.
 func (m *monitor) measure(ctx context.Context, state engine.Tensors) (float64, error) {
 	if err := m.program.Load(state); err != nil {
 		return 0, err
+	}
+	if m.valid != nil {
+		logits, labels, classes, err := m.embed(ctx, m.valid)
+		if err != nil {
+			return 0, err
+		}
+		return metrics.TopK(logits, classes, labels, 1)
 	}
 	bank, bankLabels, dim, err := m.embed(ctx, m.bank)
 	if err != nil {
@@ -96,7 +127,7 @@ func (m *monitor) measure(ctx context.Context, state engine.Tensors) (float64, e
 	return r.Accuracy, err
 }
 
-// embed returns the embeddings and labels of a source: [n, dim]. Images that
+// embed returns the network's outputs for a source and its labels: [n, dim]. Images that
 // cannot be read are left out.
 func (m *monitor) embed(ctx context.Context, src augment.Source) (x []float32, labels []int, dim int, err error) {
 	loader, err := augment.NewEvalLoader(src, m.pre, monitorBatch, m.workers)

@@ -26,6 +26,10 @@ type Forecast struct {
 // DryRun takes the first batch of a resolved configuration, runs two steps on it and
 // times the second. It writes nothing.
 func DryRun(ctx context.Context, c Config, src augment.Source) (f *Forecast, err error) {
+	src, _, err = c.parts(src)
+	if err != nil {
+		return nil, err
+	}
 	perEpoch := c.stepsPerEpoch(src.Len())
 	started := time.Now()
 	step, err := c.Step(perEpoch)

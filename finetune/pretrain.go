@@ -56,7 +56,8 @@ type Result struct {
 	Metrics    map[string]float64 // of the last epoch
 	Best       Best               // by Config.BestBy
 	Stopped    bool               // before its last epoch: Config.Patience epochs brought nothing better
-	Skipped    int                // images that could not be read
+	Images     int                // that were trained on
+	Skipped    int                // and could not be read
 	Seconds    float64            // of this process, like the two that follow
 	ImagesPerS float64
 	DataWait   float64

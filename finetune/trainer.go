@@ -30,6 +30,7 @@ const (
 type trainer struct {
 	*Run
 	src     augment.Source
+	valid   augment.Source // labelled images held back; may be nil
 	ev      Events
 	step    *train.Program
 	program engine.Program
@@ -49,7 +50,11 @@ type trainer struct {
 
 func newTrainer(run *Run, src augment.Source, ev Events) (*trainer, error) {
 	c := &run.Config
-	t := &trainer{Run: run, src: src, ev: ev, perEp: c.stepsPerEpoch(src.Len()), rank: math.NaN(), reported: map[int]bool{}}
+	src, valid, err := c.parts(src)
+	if err != nil {
+		return nil, err
+	}
+	t := &trainer{Run: run, src: src, valid: valid, ev: ev, perEp: c.stepsPerEpoch(src.Len()), rank: math.NaN(), reported: map[int]bool{}}
 	unlock, err := run.lock()
 	if err != nil {
 		return nil, err
@@ -91,7 +96,7 @@ func (t *trainer) prepare() error {
 		return err
 	}
 	if len(t.src.Classes()) > 1 && c.Epochs > 0 {
-		if t.monitor, err = newMonitor(machine, c, t.src); err != nil {
+		if t.monitor, err = newMonitor(machine, c, t.src, t.valid); err != nil {
 			return err
 		}
 	}
@@ -184,7 +189,7 @@ func (t *trainer) result(metrics map[string]float64) (*Result, error) {
 	}
 	p := t.progress(0)
 	return &Result{Dir: t.Dir, Steps: t.at.Step, Epochs: t.at.Epoch, Metrics: metrics,
-		Best: t.at.best, Stopped: t.at.Step < t.at.Total, Skipped: len(t.reported),
+		Best: t.at.best, Stopped: t.at.Step < t.at.Total, Images: t.src.Len(), Skipped: len(t.reported),
 		Seconds: (t.pace.now() - t.pace.started).Seconds(), ImagesPerS: p.ImagesPerS, DataWait: p.DataWait}, nil
 }
 
@@ -300,12 +305,12 @@ func (t *trainer) measureRank() {
 
 // endEpoch measures, records and saves what an epoch brought.
 func (t *trainer) endEpoch(ctx context.Context) (map[string]float64, error) {
-	if t.monitor != nil && t.at.sums[metricKNN].n == 0 {
+	if t.monitor != nil && t.at.sums[t.monitor.metric()].n == 0 {
 		accuracy, err := t.monitor.measure(ctx, engine.Tensors(trained(models.StateDict(t.program.State()))))
 		if err != nil {
 			return nil, err
 		}
-		t.at.sums.add(metricKNN, accuracy)
+		t.at.sums.add(t.monitor.metric(), accuracy)
 	}
 	metrics := t.at.sums.means()
 	// In this order a run killed between the two records an epoch twice, the second

@@ -194,8 +194,18 @@ func (f *evaluateFlags) embedSets(ctx context.Context, s streams, enc *runtime.E
 		l.skipped += len(sum.Skipped)
 	}
 	l.learned = slices.Clone(train.Classes())
+	l.match(test.Classes())
+	l.trained = len(l.trainLabels)
+	if !slices.ContainsFunc(l.trainLabels, func(c int) bool { return c != l.trainLabels[0] }) {
+		return nil, fmt.Errorf("evaluate: all %d training images are of class %q: want two classes or more", l.trained, l.classes[l.trainLabels[0]])
+	}
+	return l, nil
+}
+
+// match numbers the classes by name, those of the test images behind those learned.
+func (l *labelledSets) match(test []string) {
 	l.classes = slices.Clone(l.learned)
-	for _, name := range test.Classes() {
+	for _, name := range test {
 		if !slices.Contains(l.classes, name) {
 			l.classes = append(l.classes, name)
 		}
@@ -208,9 +218,4 @@ func (f *evaluateFlags) embedSets(ctx context.Context, s streams, enc *runtime.E
 		return out
 	}
 	l.trainLabels, l.testLabels = number(l.train.Labels), number(l.test.Labels)
-	l.trained = len(l.trainLabels)
-	if !slices.ContainsFunc(l.trainLabels, func(c int) bool { return c != l.trainLabels[0] }) {
-		return nil, fmt.Errorf("evaluate: all %d training images are of class %q: want two classes or more", l.trained, l.classes[l.trainLabels[0]])
-	}
-	return l, nil
 }

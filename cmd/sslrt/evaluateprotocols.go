@@ -77,15 +77,8 @@ func (f *evaluateFlags) linear(ctx context.Context, s streams, l *labelledSets) 
 	if err != nil {
 		return nil, err
 	}
-	// A class that was never seen gets no score.
-	known, all := len(l.learned), len(l.classes)
-	wide := make([]float64, len(l.testLabels)*all)
-	for i := range wide {
-		wide[i] = never
-	}
-	for i := range l.testLabels {
-		copy(wide[i*all:], logits[i*known:(i+1)*known])
-	}
+	all := len(l.classes)
+	wide := widen(logits, len(l.learned), all)
 	out := &outcome{protocol: p.Protocol(), method: "linear", logits: wide, temperature: p.Temperature,
 		probability: metrics.Softmax(wide, all, p.Temperature),
 		file: func(encoder *onnx.Model, file probe.File) (*onnx.Model, error) {
@@ -99,3 +92,18 @@ func (f *evaluateFlags) linear(ctx context.Context, s streams, l *labelledSets) 
 
 // never is the score of what cannot be.
 const never = -1e30
+
+// widen adds columns for classes that were never seen: they get no score.
+//
+//	logits: [N, known]
+//	result: [N, all]
+func widen[F float32 | float64](logits []F, known, all int) []float64 {
+	wide := make([]float64, len(logits)/known*all)
+	for i := range wide {
+		wide[i] = never
+		if k := i % all; k < known {
+			wide[i] = float64(logits[i/all*known+k])
+		}
+	}
+	return wide
+}

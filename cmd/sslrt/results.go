@@ -64,19 +64,24 @@ func (f *resultFlags) write(s streams, g *global, out *outcome, l *labelledSets)
 	if err != nil {
 		return err
 	}
-	if !f.report {
-		r.Classes = nil
-	}
-	for _, path := range f.confusion {
-		if err := writeConfusion(path, confusion, l.classes); err != nil {
-			return err
-		}
-	}
 	if f.output != "" {
 		if err := f.writeClassifier(out, l); err != nil {
 			return err
 		}
 		r.Path = f.output
+	}
+	return f.print(s, g, r, confusion, l.classes)
+}
+
+// print writes the confusion matrix where it is asked for, and prints the numbers.
+func (f *resultFlags) print(s streams, g *global, r *results, confusion *metrics.Confusion, classes []string) error {
+	if !f.report {
+		r.Classes = nil
+	}
+	for _, path := range f.confusion {
+		if err := writeConfusion(path, confusion, classes); err != nil {
+			return err
+		}
 	}
 	if g.json {
 		return printJSON(s.out, r)

@@ -99,6 +99,7 @@ and runs those on ONNX Runtime: embeddings, evaluation, search.
 var commands = []func(streams, *global) *cobra.Command{
 	newSetup,
 	newPretrain,
+	newFinetune,
 	newExport,
 	newEmbed,
 	newEvaluate,

@@ -72,7 +72,7 @@ func FitLinear(ctx context.Context, x []float32, labels []int, dim int, opt Line
 	if len(labels) == 0 || len(x) != len(labels)*dim {
 		return nil, fmt.Errorf("probe: %d labels for %d values of width %d", len(labels), len(x), dim)
 	}
-	train, held, err := split(labels, opt.HoldOut, opt.Seed)
+	train, held, err := Split(labels, opt.HoldOut, opt.Seed)
 	if err != nil {
 		return nil, err
 	}

@@ -35,8 +35,9 @@ func stratify(labels []int, share float64, seed uint64) (part, rest []int) {
 	return part, rest
 }
 
-// split holds a share of each class back. A class with one image stays in training.
-func split(labels []int, share float64, seed uint64) (train, held []int, err error) {
+// Split holds a share of each class back, drawn from seed. A class with one image
+// stays in training.
+func Split(labels []int, share float64, seed uint64) (train, held []int, err error) {
 	held, train = stratify(labels, share, seed)
 	seen := map[int]bool{}
 	for _, i := range train {
@@ -51,7 +52,7 @@ func split(labels []int, share float64, seed uint64) (train, held []int, err err
 	})
 	slices.Sort(train)
 	if len(held) == 0 {
-		return nil, nil, errors.New("probe: each class has one image only: nothing can be held back to choose the penalty by")
+		return nil, nil, errors.New("probe: each class has one image only: nothing can be held back")
 	}
 	return train, held, nil
 }

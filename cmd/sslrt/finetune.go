@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/finetune"
+	"github.com/sslrt/sslrt/finetune/metrics"
+	"github.com/sslrt/sslrt/models/onnx"
+	"github.com/sslrt/sslrt/runtime"
+	"github.com/sslrt/sslrt/runtime/ort"
+)
+
+// finetuneFlags are the flags of finetune. Those that are settings of the run have
+// their names.
+type finetuneFlags struct {
+	pretrainOptions
+	labels  string
+	test    []string
+	results resultFlags
+	strict  bool
+}
+
+func newFinetune(s streams, g *global) *cobra.Command {
+	c := finetuneDefaults()
+	var f finetuneFlags
+	cmd := &cobra.Command{
+		Use:   "finetune RUN DATA...",
+		Short: "Train a pretrained encoder on labelled images",
+		Long: `Finetune starts from the encoder of a run (the directory, pretrained or imported),
+puts one linear layer behind it and trains both on images in class subfolders. The
+result is a run of its own: sslrt export classifier.onnx writes it.
+
+A tenth of the images is held back by default and measured after each epoch; the best
+epoch's weights are kept as best.safetensors, and --patience stops on a plateau. With
+--test the best weights are measured on other labelled images in the end.
+
+--freeze encoder trains the last layer alone, --freeze conv1,layer1 all but these;
+--layer-decay 0.75 gives each block three quarters of the learning rate of the one
+above it. The optimiser's defaults are lightly's for fine-tuning: SGD, learning rate
+0.05 * images a step / 256, cosine, 30 epochs and 1,000 steps at least.`,
+		Example: `  sslrt finetune runs/first photos/train --test photos/test
+  sslrt finetune runs/first photos/train --labels 1% --freeze encoder --run runs/probe`,
+		Args: cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.data, f.cmd = args[1:], cmd
+			return f.start(cmd.Context(), s, g, args[0])
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringSliceVar(&c.Freeze, "freeze", nil, "parts of the encoder that stay: encoder for all, or names such as conv1,bn1,layer1")
+	fl.Float64Var(&c.LayerDecay, "layer-decay", c.LayerDecay, "factor of the learning rate from a block to the one below it, such as 0.75; 0: none")
+	fl.StringVar(&f.labels, "labels", "100%", "share of the training images to use, stratified by class: 1%, 0.1")
+	fl.Float64Var(&c.Validation, "validation", c.Validation, "share of the training images that is held back; 0: none")
+	fl.Float64Var(&c.LabelSmoothing, "label-smoothing", c.LabelSmoothing, "share of each label that goes to all classes evenly")
+	fl.Float64Var(&c.Mixup, "mixup", c.Mixup, "mix images and labels by weights from Beta(a, a); 0: not")
+	fl.Float64Var(&c.CutMix, "cutmix", c.CutMix, "paste boxes of other images, their areas from Beta(a, a); 0: not")
+	fl.IntVar(&c.Epochs, "epochs", c.Epochs, "passes over the data (default: 30, more until they are 1,000 steps)")
+	fl.IntVar(&c.BatchSize, "batch-size", c.BatchSize, "images; fewer when there are fewer")
+	fl.StringVar(&c.Optimizer, "optimizer", c.Optimizer, "sgd, adam, adamw, rmsprop or lars")
+	fl.Float64Var(&c.LR, "lr", 0, "learning rate (default: sgd 0.05 * images a step / 256, others theirs)")
+	fl.Float64Var(&c.WeightDecay, "weight-decay", c.WeightDecay, "on all weights")
+	fl.Float64Var(&c.WarmupEpochs, "warmup-epochs", c.WarmupEpochs, "of a linearly rising learning rate")
+	fl.IntVar(&c.Patience, "patience", c.Patience, "stop after so many epochs without a better accuracy on what is held back; 0: never")
+	fl.Uint64Var(&c.Seed, "seed", c.Seed, "of the last layer, order, augmentations and shares")
+	fl.StringVar(&c.Engine, "engine", c.Engine, "auto, ort (ONNX Runtime) or go")
+	fl.StringVar(&c.Device, "device", c.Device, "cpu or cuda:0")
+	fl.IntVar(&c.Threads, "threads", c.Threads, "of the machine (default: all processors)")
+	fl.IntVar(&c.Workers, "workers", c.Workers, "that decode and augment (default: all processors)")
+	fl.StringVar(&c.Split, "split", c.Split, "train or test, where a source has splits")
+	fl.StringArrayVar(&f.test, "test", nil, "labelled images to measure the result by; may be given several times")
+	fl.StringVar(&f.pretrainOptions.run, "run", "", "run directory (default: a new one in "+finetune.RunsDir+")")
+	fl.StringArrayVar(&f.set, "set", nil, "override a setting of config.yaml: key=value; may be repeated")
+	fl.BoolVar(&f.strict, "strict", false, "exit with 1 instead of 3 when images were skipped")
+	f.results.register(cmd)
+	return cmd
+}
+
+// fewestSteps are what a few labelled images need to teach anything.
+const fewestSteps = 1000
+
+// finetuneDefaults are lightly's for fine-tuning, at the batch of a small machine.
+func finetuneDefaults() finetune.Config {
+	c := finetune.DefaultConfig()
+	c.Epochs, c.BatchSize, c.Optimizer, c.WeightDecay, c.Validation = 30, 64, "sgd", 0, 0.1
+	return c
+}
+
+func (f *finetuneFlags) start(ctx context.Context, s streams, g *global, from string) error {
+	base, err := finetune.OpenRun(from)
+	if err != nil {
+		if info, statErr := os.Stat(from); statErr == nil && !info.IsDir() {
+			return fmt.Errorf("finetune: %s is a file, not a run: make one of it by sslrt import %s --run DIR", from, from)
+		}
+		return err
+	}
+	c, err := base.Start()
+	if err != nil {
+		return err
+	}
+	usual := finetuneDefaults()
+	c.Epochs, c.BatchSize, c.Optimizer, c.WeightDecay, c.Validation = usual.Epochs, usual.BatchSize, usual.Optimizer, usual.WeightDecay, usual.Validation
+	if err := f.configure(&c); err != nil {
+		return err
+	}
+	if c.LabelShare, err = parseShare(f.labels); err != nil {
+		return usagef("--labels: %v", err)
+	}
+	if c.Validation > 0 && c.BestBy == usual.BestBy {
+		c.BestBy = "accuracy"
+	}
+	if c.Patience > 0 && c.Validation == 0 {
+		return usagef("--patience needs images that are held back: give --validation too")
+	}
+	reading := c.SourceOptions()
+	reading.Stdin = s.in
+	src, err := augment.Open(c.Data, reading)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	images := int(c.LabelShare*(1-c.Validation)*float64(src.Len()) + 0.5)
+	for c.BatchSize > max(images, 2) && !f.cmd.Flags().Changed("batch-size") {
+		c.BatchSize /= 2
+	}
+	if steps := max(images/(c.BatchSize*c.Accumulate), 1); !f.cmd.Flags().Changed("epochs") {
+		c.Epochs = max(c.Epochs, (fewestSteps+steps-1)/steps)
+	}
+	if c.LR == 0 && c.Optimizer == "sgd" {
+		c.LR = 0.05 * float64(c.BatchSize*c.Accumulate) / 256
+	}
+	if err := c.Resolve(src); err != nil {
+		return err
+	}
+	cov, err := c.Initial()
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(s.err, cov.Table())
+	run, err := newRun(f.pretrainOptions.run, c, src)
+	if err != nil {
+		return err
+	}
+	report := newTrainReport(s.err, &c)
+	result, err := finetune.Pretrain(ctx, run, src, report.events())
+	report.finish()
+	if err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w\ngo on with: sslrt pretrain --resume --run %s", err, shellWord(run.Dir))
+		}
+		return err
+	}
+	if len(f.test) == 0 {
+		if g.json {
+			err = printJSON(s.out, newPretrainResult(result))
+		} else {
+			err = printSummary(s.out, &run.Config, result)
+		}
+	} else {
+		err = f.measure(ctx, s, g, run, result)
+	}
+	if err == nil && result.Skipped > 0 {
+		err = skippedError{result.Skipped, src.Len()}
+	}
+	if f.strict && errors.As(err, &skippedError{}) {
+		err = fmt.Errorf("%v, which --strict does not allow", err)
+	}
+	return err
+}
+
+// measure classifies the test images with the weights of the best epoch.
+func (f *finetuneFlags) measure(ctx context.Context, s streams, g *global, run *finetune.Run, result *finetune.Result) error {
+	dir, err := os.MkdirTemp("", "sslrt-finetune-*")
+	if err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	weights := finetune.WeightsLast
+	if run.Config.Validation > 0 {
+		weights = finetune.WeightsBest
+	}
+	file := filepath.Join(dir, "classifier.onnx")
+	if _, err := finetune.Export(ctx, run, file, finetune.ExportOptions{Part: onnx.KindClassifier, Weights: weights, NoVerify: true, Version: programVersion()}); err != nil {
+		return err
+	}
+	if f.results.output != "" { // checked against the graph, as every file that stays
+		opt := finetune.ExportOptions{Part: onnx.KindClassifier, Weights: weights, Version: programVersion(), Force: f.results.force}
+		if _, err := finetune.Export(ctx, run, f.results.output, opt); err != nil {
+			return err
+		}
+	}
+	test, err := openLabelled(&dataFlags{}, f.test, "test", s)
+	if err != nil {
+		return err
+	}
+	defer test.Close()
+	net, err := runtime.Load(file, runtime.Options{Output: "logits", Session: ort.Options{Device: run.Config.Device, Threads: run.Config.Threads}})
+	if err != nil {
+		return err
+	}
+	defer net.Close()
+	e := encoderFlags{job: runtime.JobOptions{Workers: run.Config.Workers}}
+	l := &labelledSets{learned: run.Config.Classes}
+	sum, err := e.embed(ctx, s, "classify test images", net, test, &l.test)
+	if err != nil {
+		return err
+	}
+	l.skipped = len(sum.Skipped)
+	l.match(test.Classes())
+	logits := widen(l.test.X, len(l.learned), len(l.classes))
+	c := &run.Config
+	out := &outcome{method: "finetune", logits: logits, probability: metrics.Softmax(logits, len(l.classes), 1), temperature: 1,
+		protocol: fmt.Sprintf("fine-tuning: %s and a linear layer, %d epochs of %d images (%s of the labels, %g of them held back), %s, learning rate %g, batch %d, weights of the %s epoch, seed %d",
+			c.Encoder, result.Epochs, result.Images, f.labels, c.Validation, c.Optimizer, c.LR, c.BatchSize, weights, c.Seed)}
+	r, confusion, err := measure(out, l)
+	if err != nil {
+		return err
+	}
+	r.Path = f.results.output
+	return f.results.print(s, g, r, confusion, l.classes)
+}
