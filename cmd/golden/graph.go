@@ -74,32 +74,11 @@ func (b *build) optional(name string) (*op.Node, error) {
 // runGraph builds a case's graph, runs it on a machine and compares every output
 // that the case stores.
 func runGraph(c *Case, m engine.Machine, f func(b *build) (outputs, error)) error {
-	a, err := c.open()
+	b, fn, err := graphOf(c, f)
 	if err != nil {
 		return err
 	}
-	defer a.Close()
-	b := &build{Case: c, a: a, g: op.NewGraph(), in: map[string]*op.Node{}, feeds: engine.Tensors{}}
-	out, err := f(b)
-	if err != nil {
-		return err
-	}
-	if err := b.addGradients(out); err != nil {
-		return err
-	}
-	if err := b.g.Err(); err != nil {
-		return err
-	}
-	var fn engine.Function
-	for _, name := range c.Outputs {
-		if out[name] == nil {
-			if _, ok := isGrad(name); ok {
-				continue // the gradient is 0: nothing depends on the input
-			}
-			return uncovered("nothing computes its output %q", name)
-		}
-		fn.Outputs = append(fn.Outputs, export.Output{Name: name, Node: out[name]})
-	}
+	defer b.a.Close()
 	p, err := m.Compile(fn)
 	if err != nil {
 		return err
@@ -118,6 +97,40 @@ func runGraph(c *Case, m engine.Machine, f func(b *build) (outputs, error)) erro
 		}
 	}
 	return nil
+}
+
+// graphOf builds a case's graph. Its arrays stay open.
+func graphOf(c *Case, f func(b *build) (outputs, error)) (b *build, fn engine.Function, err error) {
+	a, err := c.open()
+	if err != nil {
+		return nil, fn, err
+	}
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+	b = &build{Case: c, a: a, g: op.NewGraph(), in: map[string]*op.Node{}, feeds: engine.Tensors{}}
+	out, err := f(b)
+	if err != nil {
+		return nil, fn, err
+	}
+	if err := b.addGradients(out); err != nil {
+		return nil, fn, err
+	}
+	if err := b.g.Err(); err != nil {
+		return nil, fn, err
+	}
+	for _, name := range c.Outputs {
+		if out[name] == nil {
+			if _, ok := isGrad(name); ok {
+				continue // the gradient is 0: nothing depends on the input
+			}
+			return nil, fn, uncovered("nothing computes its output %q", name)
+		}
+		fn.Outputs = append(fn.Outputs, export.Output{Name: name, Node: out[name]})
+	}
+	return b, fn, nil
 }
 
 // addGradients adds the outputs grad_X, the gradients of L: the sum of y*up_y over

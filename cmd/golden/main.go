@@ -3,11 +3,13 @@
 // what failed and what is not covered:
 //
 //	golden [-shared DIR] [-group ops,losses,...] [-machine go,tape,ort] [-v]
+//	golden -docs docs/operators.md
 //
 // Machine tape is the machine go on gorgonia's own tape; go and ort are the default.
 // It takes whatever cases the folder holds: it looks at a case's kind,
 // hyper-parameters and arrays, never at its name. It exits with 1 when a case
-// fails or nothing ran, and with 2 when it was called wrongly.
+// fails or nothing ran, and with 2 when it was called wrongly. -docs writes the
+// page about operations from the cases of group ops and from the code.
 package main
 
 import (
@@ -30,6 +32,7 @@ func main() {
 	shared := flag.String("shared", os.Getenv("SSLRT_SHARED"), "folder of reference data; default $SSLRT_SHARED, else ../shared")
 	only := flag.String("group", "", "comma-separated groups to run; default all")
 	names := flag.String("machine", "go,ort", "comma-separated machines for graphs: go, tape, ort")
+	docs := flag.String("docs", "", "run the group ops and write the page about operations to a file; call it in the root of the repository")
 	verbose := flag.Bool("v", false, "name each case as it runs")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -49,6 +52,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "golden:", err)
 		os.Exit(2)
 	}
+	if *docs != "" {
+		if chosen, err = choose([]string{"ops"}); err != nil {
+			panic(err)
+		}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	t, err := runAll(ctx, filepath.Join(*shared, "golden"), chosen, machines, *verbose)
@@ -57,6 +65,12 @@ func main() {
 		os.Exit(1)
 	}
 	t.print(os.Stdout)
+	if *docs != "" {
+		if err := writeDocs(*docs, filepath.Join(*shared, "golden"), "models/op", t); err != nil {
+			fmt.Fprintln(os.Stderr, "golden:", err)
+			os.Exit(1)
+		}
+	}
 	if t.failed() > 0 || t.passed() == 0 {
 		os.Exit(1)
 	}
