@@ -76,7 +76,12 @@ func Decode(m *onnx.Model, inputs map[string]op.Shape) (*Decoded, error) {
 // Shape arithmetic (Shape, Gather, Concat, ...) is computed here, for the sizes that
 // are asked for; the batch axis stays open. The nodes are walked a second time by
 // onnx-go; where the two disagree is an error.
-func DecodeWith(m *onnx.Model, opt DecodeOptions) (*Decoded, error) {
+func DecodeWith(m *onnx.Model, opt DecodeOptions) (decoded *Decoded, err error) {
+	defer func() {
+		if r := recover(); r != nil { // a mistake of ours that a strange file found
+			decoded, err = nil, fmt.Errorf("export: decode: panic: %v", r)
+		}
+	}()
 	if err := validate(m, opt.Half); err != nil {
 		return nil, fmt.Errorf("export: decode: %w", err)
 	}
@@ -124,12 +129,13 @@ type decoder struct {
 
 	batch  int      // its size; 0 when there is none
 	like   *op.Node // an input that has it
-	budget int      // elements that may still be computed here
+	budget *int     // elements that may still be made while decoding
 }
 
 func newDecoder(m *onnx.Model, g *op.Graph, opt DecodeOptions) *decoder {
 	d := &decoder{graph: g, opset: m.Opset(""), mode: opt.Mode, half: opt.Half, values: map[string]value{},
-		next: map[string]*op.Node{}, used: map[string]bool{}, budget: foldBudget}
+		next: map[string]*op.Node{}, used: map[string]bool{}, budget: new(int)}
+	*d.budget = foldBudget
 	for _, t := range m.Graph.Initializers {
 		d.values[t.Name] = d.initial(t)
 	}

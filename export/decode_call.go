@@ -326,6 +326,15 @@ func (c *call) scalar(x *op.Node, v float64) *op.Node {
 	return op.Cast(x.Graph().Scalar(v), x.DType)
 }
 
+// affords checks that so many elements may be made; calls that are wrong already
+// afford nothing.
+func (c *call) affords(elements int) bool {
+	if c.err == nil {
+		c.err = c.spend(elements)
+	}
+	return c.err == nil
+}
+
 func just(n *op.Node) value { return value{node: n} }
 
 // sizeOf checks a number that is a size.

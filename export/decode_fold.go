@@ -54,7 +54,7 @@ func (d *decoder) fold(n *onnx.Node, r rule) error {
 // evaluate builds a node on a graph of its own, from constants or their shadows, and
 // runs it.
 func (d *decoder) evaluate(n *onnx.Node, r rule, shadow bool) ([]value, error) {
-	own := &decoder{graph: op.NewGraph(), opset: d.opset, mode: d.mode, half: d.half, values: map[string]value{}}
+	own := &decoder{graph: op.NewGraph(), opset: d.opset, mode: d.mode, half: d.half, values: map[string]value{}, budget: d.budget}
 	for _, name := range n.Inputs {
 		v := d.values[name]
 		if shadow && v.shadow != nil {
@@ -81,6 +81,15 @@ func (d *decoder) evaluate(n *onnx.Node, r rule, shadow bool) ([]value, error) {
 	return results, nil
 }
 
+// spend takes elements from the budget: a small file can ask for any number of them.
+func (d *decoder) spend(elements int) error {
+	if elements > *d.budget {
+		return fmt.Errorf("constants of more than %d elements are too large to be made here", foldBudget)
+	}
+	*d.budget -= elements
+	return nil
+}
+
 // run computes a node that depends on constants only.
 func (d *decoder) run(root *op.Node) (*tensor.Dense, error) {
 	values := map[*op.Node]*tensor.Dense{}
@@ -89,10 +98,12 @@ func (d *decoder) run(root *op.Node) (*tensor.Dense, error) {
 			values[n] = n.Value()
 			continue
 		}
-		if n.Size() > d.budget {
-			return nil, fmt.Errorf("a constant of shape %v is too large", n.Shape)
+		if err := sizeFits(n.Shape); err != nil {
+			return nil, err
 		}
-		d.budget -= n.Size()
+		if err := d.spend(n.Size()); err != nil {
+			return nil, err
+		}
 		in := make([]*tensor.Dense, len(n.Inputs))
 		for i, x := range n.Inputs {
 			in[i] = values[x]

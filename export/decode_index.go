@@ -133,6 +133,9 @@ func decodeGatherND(c *call) value {
 	}
 	k := idx.Dims[len(idx.Dims)-1]
 	outer, inner := op.Dims(x.Dims[:b]...).Size(), op.Dims(x.Dims[b:b+k]...).Size()
+	if !c.affords(outer) {
+		return value{}
+	}
 	if b > 0 { // number of the row before the indices count
 		along := append(slices.Clone(x.Dims[:b]), slices.Repeat([]int{1}, len(at.Dims)-b)...)
 		row := op.Reshape(op.Cast(c.graph.ConstOf(counted(outer)), at.DType), op.Dims(along...))
@@ -173,7 +176,7 @@ func decodeOneHot(c *call) value {
 		return c.fail("depth %d and values %v, want a depth of 1 or more and two values", depth, values.Shape)
 	}
 	axis := c.axisOf(c.integer("axis", -1), len(idx.Dims)+1)
-	if c.err != nil {
+	if !c.affords(depth) {
 		return value{}
 	}
 	idx = c.insert(op.Cast(idx, op.Int64), axis)
@@ -232,6 +235,9 @@ func decodeReverseSequence(c *call) value {
 		return c.fail("axes %d and %d of %v with %d lengths", batch, time, x.Shape, len(lengths))
 	}
 	n, rows := x.Dims[time], x.Dims[batch]
+	if !c.affords(n * rows) {
+		return value{}
+	}
 	at := make([]int64, n*rows)
 	for r, length := range lengths {
 		if length < 0 || length > int64(n) {
@@ -269,6 +275,9 @@ func decodeTrilu(c *call) value {
 		return c.fail("want matrices, got %v", x.Shape)
 	}
 	h, w, upper := x.Dims[rank-2], x.Dims[rank-1], c.integer("upper", 1) != 0
+	if !c.affords(h * w) {
+		return value{}
+	}
 	keep := make([]bool, h*w)
 	for i := range keep {
 		d := int64(i%w - i/w)

@@ -196,6 +196,9 @@ func decodeSplit(c *call) value {
 			return c.fail("%d parts of an axis of %d", n, size)
 		}
 		part := (size + n - 1) / n
+		if !c.affords(n) {
+			return value{}
+		}
 		for at := 0; at < size; at += part {
 			list = append(list, int64(min(part, size-at)))
 		}
@@ -397,6 +400,9 @@ func (c *call) padded(x *op.Node, a, before, after int, fill *op.Node, zero bool
 	if zero || y == x || y == nil {
 		return y
 	}
+	if !c.affords(y.Dims[a]) {
+		return nil
+	}
 	inside := make([]bool, y.Dims[a])
 	for i := range inside {
 		inside[i] = i >= before && i < len(inside)-after
@@ -411,6 +417,9 @@ func (c *call) continued(x *op.Node, a, before, after int, mode string) *op.Node
 	n := x.Dims[a]
 	if n+before+after < 1 {
 		c.fail("%w", &ZeroSize{emptied(x.Dims, a)})
+		return nil
+	}
+	if !c.affords(n + before + after) {
 		return nil
 	}
 	at := make([]int64, n+before+after)

@@ -153,13 +153,13 @@ func decodeLRN(c *call) value {
 	if x == nil || c.err != nil {
 		return value{}
 	}
-	if size < 1 || len(x.Dims) < 3 {
+	if size < 1 || size > 1<<10 || len(x.Dims) < 3 {
 		return c.fail("size %d for %v", size, x.Shape)
 	}
 	channels := x.Dims[1]
 	square := op.Pad(op.Mul(x, x), 1, (size-1)/2, size/2)
 	var sum *op.Node
-	for i := range min(size, channels+size) {
+	for i := range size {
 		part := op.Slice(square, 1, i, i+channels)
 		if sum == nil {
 			sum = part
@@ -231,8 +231,8 @@ func decodeDropout(c *call) value {
 	if !c.fixed(x) {
 		return value{}
 	}
-	if x.Size() > foldBudget {
-		return c.fail("a mask for %v is too large", x.Shape)
+	if !c.affords(x.Size()) {
+		return value{}
 	}
 	random := newMersenne(uint32(c.integer("seed", 0)))
 	kept := make([]bool, x.Size())

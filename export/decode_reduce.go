@@ -130,7 +130,7 @@ func argRule(f func(x *op.Node, axis int, last bool) *op.Node) rule {
 func softmaxRule(f func(x *op.Node, axis int) *op.Node) rule {
 	return rule{least: 1, most: 1, attrs: attrs{"axis": attrInt}, types: floatOnly, build: func(c *call) value {
 		x := c.arg(0)
-		if x == nil {
+		if x == nil || c.n.OpType == "Hardmax" && !c.affords(x.Size()) {
 			return value{}
 		}
 		otherwise := int64(-1)

@@ -133,7 +133,7 @@ func (c *call) resized(x *op.Node, axes []int, factors []float64, outs []int64, 
 			c.fail("resizes the batch axis of %v", x.Shape)
 			return nil
 		}
-		if float64(how.in)*size > 1<<26 {
+		if float64(how.in)*size > float64(foldBudget) || !c.affords(how.in*how.out) {
 			c.fail("axis %d of %v is too large to be resized to %d", a, x.Shape, how.out)
 			return nil
 		}

@@ -91,6 +91,9 @@ func decodeEyeLike(c *call) value {
 		return c.fail("want a matrix, got %v", like.Shape)
 	}
 	h, w, k := like.Dims[0], like.Dims[1], c.integer("k", 0)
+	if !c.affords(h * w) {
+		return value{}
+	}
 	v := make([]bool, h*w)
 	for i := range v {
 		v[i] = int64(i%w-i/w) == k
@@ -110,6 +113,9 @@ func decodeRange(c *call) value {
 		return c.fail("from %g to %g by %g", from, to, step)
 	case n <= 0:
 		return value{constant: &constant{dtype: first.DType, dims: []int{0}}}
+	}
+	if !c.affords(int(n)) {
+		return value{}
 	}
 	v := make([]float32, int(n))
 	whole := make([]int64, len(v))
@@ -216,5 +222,5 @@ func (c *call) runHere(n *op.Node) (*tensor.Dense, error) {
 	if n == nil {
 		return nil, c.graph.Err()
 	}
-	return (&decoder{budget: foldBudget}).run(n)
+	return c.run(n)
 }

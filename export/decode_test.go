@@ -54,6 +54,10 @@ func small(opset int64, rank int, nodes ...*onnx.Node) *onnx.Model {
 			onnx.FloatTensor("empty", []int64{0}, nil),
 			onnx.FloatTensor("two", []int64{2}, []float32{1, 2}),
 			onnx.Int64Tensor("scalar", nil, []int64{2}),
+			onnx.Int64Tensor("zero", nil, []int64{0}),
+			onnx.Int64Tensor("zeros", []int64{1}, []int64{0}),
+			onnx.Int64Tensor("three", []int64{1}, []int64{3}),
+			onnx.Int64Tensor("two64", []int64{1}, []int64{2}),
 			onnx.Int64Tensor("flat", []int64{2}, []int64{0, -1}),
 			onnx.Int64Tensor("merge", []int64{2}, []int64{-1, 3}),
 			onnx.Int64Tensor("fixed", []int64{2}, []int64{4, 6}),
@@ -242,55 +246,4 @@ func TestDecodeErrors(t *testing.T) {
 			}
 		}
 	}
-}
-
-// FuzzDecode decodes arbitrary models with inputs of the sizes they state.
-func FuzzDecode(f *testing.F) {
-	for _, m := range []*onnx.Model{
-		small(13, 2, node("Flatten", names("x"), names("f")), node("Constant", nil, names("c"), onnx.FloatsAttr("value_floats", 1, 2, 3)),
-			node("Reshape", names("f", "flat"), names("y"))),
-		small(11, 4, node("Reshape", names("x", "image"), names("i")), node("Conv", names("i", "kernel"), names("c"), onnx.IntsAttr("pads", 0, 1, 0, 1), onnx.IntAttr("group", 1)),
-			node("MaxPool", names("c"), names("y"), onnx.IntsAttr("kernel_shape", 2, 1), onnx.StringAttr("auto_pad", "VALID"))),
-		small(13, 3, node("BatchNormalization", names("x", "two", "two", "two", "two"), names("b")), node("MatMul", names("b", "w"), names("m")),
-			node("Softmax", names("m"), names("s")), node("Transpose", names("s"), names("y"), onnx.IntsAttr("perm", 0, 1, 2))),
-		small(13, 3, node("Concat", names("x", "x"), names("c"), onnx.IntAttr("axis", 2)), node("Identity", names("c"), names("y"))),
-	} {
-		data, err := m.Marshal()
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := onnx.Unmarshal(data)
-		if err != nil {
-			return
-		}
-		shapes := map[string]op.Shape{}
-		for _, in := range m.Graph.Inputs {
-			if m.Graph.Initializer(in.Name) != nil {
-				continue
-			}
-			s := op.Shape{Dims: make([]int, len(in.Dims)), Batch: -1}
-			for i, d := range in.Dims {
-				s.Dims[i] = int(d.Value)
-				if d.Param != "" || d.Value < 0 {
-					s.Dims[i], s.Batch = 2, i
-				}
-			}
-			shapes[in.Name] = s
-		}
-		d, err := export.Decode(m, shapes)
-		if err != nil {
-			return
-		}
-		for name, n := range d.Outputs {
-			if n == nil {
-				t.Errorf("output %q has no node", name)
-			}
-		}
-		if err := d.Graph.Err(); err != nil {
-			t.Errorf("no error from Decode, but its graph has one: %v", err)
-		}
-	})
 }

@@ -51,6 +51,10 @@ func (c *call) sizes(name string, to []int, least int64) {
 	}
 }
 
+// maxImage bounds the sides of an image and of windows over it, some of which are
+// looked at one by one.
+const maxImage = 1 << 20
+
 // window reads the attributes for x: [N, C, ...]; kernel is that of the weight, nil
 // for pooling.
 func (c *call) window(x *op.Node, kernel []int) window {
@@ -61,6 +65,9 @@ func (c *call) window(x *op.Node, kernel []int) window {
 	}
 	if x.Batch > 0 {
 		c.fail("want the batch first in %v", x.Shape)
+	}
+	if slices.Max(x.Dims[2:]) > maxImage {
+		c.fail("an image of %v is too large", x.Dims[2:])
 	}
 	ones := slices.Repeat([]int{1}, rank)
 	w := window{kernel: slices.Clone(kernel), stride: slices.Clone(ones), dilation: slices.Clone(ones), pad: make([]int, 2*rank)}
@@ -74,6 +81,9 @@ func (c *call) window(x *op.Node, kernel []int) window {
 	c.sizes("strides", w.stride, 1)
 	c.sizes("dilations", w.dilation, 1)
 	c.sizes("pads", w.pad, 0)
+	if len(w.kernel) > 2 && max(w.kernel[0], w.stride[0]) > 1<<10 || slices.Max(slices.Concat(w.kernel, w.pad)) > maxImage {
+		c.fail("windows of %v with pads %v are too large", w.kernel, w.pad)
+	}
 	if kernel != nil && !slices.Equal(kernel, w.kernel) {
 		c.fail("kernel_shape %v does not fit the weight's %v", w.kernel, kernel)
 	}
@@ -192,6 +202,9 @@ func (c *call) maxPlaces(x *op.Node, w window, ceil bool) *op.Node {
 	height, width := c.graph.ConstOf(integers([]int64{int64(x.Dims[2])}).dense), c.graph.ConstOf(integers([]int64{int64(x.Dims[3])}).dense)
 	if c.integer("storage_order", 0) != 0 { // column by column
 		at = op.Add(op.Mul(op.Mod(at, width), height), op.Div(at, width))
+	}
+	if !c.affords(x.Dims[0] * x.Dims[1]) {
+		return nil
 	}
 	plane := make([]int64, x.Dims[0]*x.Dims[1])
 	for i := range plane {

@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string) int {
 		}
 		err = conformance(ctx, os.Stdout, filepath.Join(*shared, "onnx-conformance"), *verbose)
 	case "models":
-		err = models(ctx, os.Stdout, modelOptions{shared: *shared, machines: *machines, python: *python, only: flags.Args()})
+		err = checkModels(ctx, os.Stdout, modelOptions{shared: *shared, machines: *machines, python: *python, only: flags.Args()})
 	case "operators":
 		writeOperators(os.Stdout)
 	default:
