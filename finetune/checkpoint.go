@@ -23,6 +23,7 @@ type CheckpointInfo struct {
 	Epoch       int // epochs begun
 	Batch       int // batches done of the step under way, where gradients accumulate
 
+	start   sums // metrics of the run's first batch, to compare with
 	sums    sums // of the epoch under way, or of one whose end was cut off
 	best    Best
 	weights string // WeightsBest of that checkpoint
@@ -48,7 +49,8 @@ const (
 	keyTotal  = "sslrt.total"
 	keyEpoch  = "sslrt.epoch"
 	keyBatch  = "sslrt.batch"
-	keySums   = "sslrt.epoch_sums" // JSON: metric to "sum count"
+	keyStart  = "sslrt.start"      // JSON: metric to "sum count"
+	keySums   = "sslrt.epoch_sums" // the same
 	keyBest   = "sslrt.best"       // JSON of a Best
 	keyMethod = "sslrt.method"
 	keyDigest = "sslrt.sha256" // of names and values, see digest
@@ -88,6 +90,10 @@ func (r *Run) saveCheckpoint(state models.StateDict, info CheckpointInfo, best b
 }
 
 func (r *Run) writeCheckpoint(path string, state models.StateDict, info CheckpointInfo) error {
+	start, err := json.Marshal(info.start)
+	if err != nil {
+		return err
+	}
 	epochSums, err := json.Marshal(info.sums)
 	if err != nil {
 		return err
@@ -102,6 +108,7 @@ func (r *Run) writeCheckpoint(path string, state models.StateDict, info Checkpoi
 		keyTotal:  strconv.Itoa(info.Total),
 		keyEpoch:  strconv.Itoa(info.Epoch),
 		keyBatch:  strconv.Itoa(info.Batch),
+		keyStart:  string(start),
 		keySums:   string(epochSums),
 		keyBest:   string(best),
 		keyMethod: r.Config.Method,
@@ -214,8 +221,10 @@ func checkpointInfo(meta map[string]string) (info CheckpointInfo, err error) {
 			return fail(key, "a number from 0 up")
 		}
 	}
-	if info.sums, err = sumsOf(meta[keySums]); err != nil {
-		return fail(keySums, `sums, such as {"loss":"12.5 3"}`)
+	for key, to := range map[string]*sums{keyStart: &info.start, keySums: &info.sums} {
+		if *to, err = sumsOf(meta[key]); err != nil {
+			return fail(key, `sums, such as {"loss":"12.5 3"}`)
+		}
 	}
 	if info.best, err = bestOf(meta[keyBest]); err != nil {
 		return fail(keyBest, "a JSON object")

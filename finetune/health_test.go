@@ -95,7 +95,11 @@ func TestCollapseIsNamedInItsFirstEpoch(t *testing.T) {
 	engine := engines(t)
 	for name, change := range map[string]func(*finetune.Config){
 		"temperature far too high":   func(c *finetune.Config) { c.Temperature = 1000 },
+		"temperature far too low":    func(c *finetune.Config) { c.Temperature = 0.001 },
 		"learning rate far too high": func(c *finetune.Config) { c.LR = 300 },
+		"the same, a linear head": func(c *finetune.Config) {
+			c.LR, c.Loss, c.Projector = 300, "infonce", []int{16}
+		},
 	} {
 		c := small(engine[len(engine)-1])
 		c.Epochs, c.Width, c.BatchSize, c.ImageSize = 1, 0.05, 32, 14
@@ -113,12 +117,23 @@ func TestCollapseIsNamedInItsFirstEpoch(t *testing.T) {
 func TestHealthyRunsAreNotCalledCollapsing(t *testing.T) {
 	src := fashion(t, 800)
 	engine := engines(t)
-	for _, width := range []float64{0.05, 0.1, 0.2} {
+	for name, change := range map[string]func(*finetune.Config){
+		"small":           func(c *finetune.Config) {},
+		"twice as wide":   func(c *finetune.Config) { c.Width = 0.1 },
+		"four times":      func(c *finetune.Config) { c.Width = 0.2 },
+		"low temperature": func(c *finetune.Config) { c.Temperature = 0.1 }, // the loss is above chance
+		"a linear head":   func(c *finetune.Config) { c.Loss, c.Projector = "infonce", []int{16} },
+		"adam":            func(c *finetune.Config) { c.Optimizer = "adam" },
+		"first epoch of a warm-up": func(c *finetune.Config) {
+			c.Optimizer, c.WarmupEpochs = "lars", 1 // has not learnt much
+		},
+	} {
 		c := small(engine[len(engine)-1])
-		c.Epochs, c.Width, c.BatchSize, c.ImageSize, c.LR = 1, width, 32, 14, 0
+		c.Epochs, c.BatchSize, c.ImageSize, c.LR = 1, 32, 14, 0
+		change(&c)
 		warnings, err := warningsOf(t, c, src)
 		if err != nil || len(warnings) > 0 {
-			t.Errorf("width %g: %v %q", width, err, warnings)
+			t.Errorf("%s: %v %q", name, err, warnings)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"time"
 
@@ -283,6 +284,13 @@ func (t *trainer) batch(ctx context.Context, in engine.Tensors) error {
 		// The norm of the gradients is that of a step: of all its batches.
 		if v.Shape().TotalSize() == 1 && (complete || name != train.MetricGradNorm) {
 			t.at.sums.add(name, float64(v.Float32s()[0]))
+		}
+	}
+	if t.at.start == nil {
+		t.measureRank()
+		t.at.start = maps.Clone(t.at.sums)
+		if !math.IsNaN(t.rank) {
+			t.at.start.add(metricRank, t.rank)
 		}
 	}
 	t.pace.batches++
