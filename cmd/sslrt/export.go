@@ -13,8 +13,8 @@ import (
 	"github.com/sslrt/sslrt/models/onnx"
 )
 
-// exportParts are the parts that --part names; some of them belong to methods
-// that are not built yet, which the library says.
+// exportParts are the parts that --part names; which of them a run has depends on
+// its method.
 var exportParts = []string{finetune.PartAuto, onnx.KindEncoder, onnx.KindProjector, onnx.KindDecoder,
 	onnx.KindAutoencoder, onnx.KindClassifier, onnx.KindTrainStep}
 
@@ -33,9 +33,11 @@ them before the file gets its name.
 --part is one of
 
   auto        what the run is for: the encoder of a self-supervised run, the
-              classifier of a supervised one
+              classifier of a supervised one, the autoencoder of one
   encoder     image to embedding
   projector   image to projection, what the self-supervised loss compares
+  decoder     embedding to reconstruction, of an autoencoder: pixels in 0..1
+  autoencoder image to reconstruction
   classifier  image to logits and probability
   train-step  one step of training: views, lr and all parameters go in, the loss
               and the new parameters ("next:NAME") come out. The parameters' values
