@@ -3,6 +3,7 @@ package augment
 import (
 	"fmt"
 	"math"
+	"sync"
 )
 
 // GaussianBlur convolves m with a Gaussian of the given odd kernel size and standard deviation, both
@@ -18,55 +19,56 @@ func (m *Image) blur(kernel int, sigma float64) {
 	if kernel < 1 || kernel%2 == 0 || !(sigma > 0) {
 		panic(fmt.Sprintf("augment: Gaussian blur of kernel size %d, sigma %g: want an odd size and a positive sigma", kernel, sigma))
 	}
-	k := gaussian(kernel, sigma)
-	half := kernel / 2
-	n := m.W * 3
-	mid := make([]float32, m.H*n)
-	padded := make([]float32, (m.W+2*half)*3)
+	s := blurScratch.Get().(*blurMemory)
+	defer blurScratch.Put(s)
+	s.gaussian(kernel, sigma)
+	half, n := kernel/2, m.W*3
+	s.mid, s.row = grow(s.mid, m.H*n), grow(s.row, n+half*6)
 	for y := range m.H {
 		row := m.Pix[y*n : (y+1)*n]
-		for x := range m.W + 2*half {
-			s := mirror(x-half, m.W) * 3
-			padded[3*x], padded[3*x+1], padded[3*x+2] = float32(row[s]), float32(row[s+1]), float32(row[s+2])
+		widen(s.row[half*3:half*3+n], row)
+		for x := range half {
+			left, right := mirror(-1-x, m.W)*3, mirror(m.W+x, m.W)*3
+			for c := range 3 {
+				s.row[(half-1-x)*3+c] = float32(row[left+c])
+				s.row[(half+m.W+x)*3+c] = float32(row[right+c])
+			}
 		}
-		out := mid[y*n : (y+1)*n]
-		for j, w := range k {
-			addScaled(out, padded[3*j:], w)
+		out := s.mid[y*n : (y+1)*n]
+		clear(out)
+		for j, w := range s.kernel {
+			addScaled(out, s.row[3*j:], w)
 		}
 	}
-	acc := make([]float32, n)
+	acc := s.row[:n]
 	for y := range m.H {
 		clear(acc)
-		for j, w := range k {
-			s := mirror(y+j-half, m.H)
-			addScaled(acc, mid[s*n:], w)
+		for j, w := range s.kernel {
+			from := mirror(y+j-half, m.H)
+			addScaled(acc, s.mid[from*n:], w)
 		}
-		dst := m.Pix[y*n : (y+1)*n]
-		for i, v := range acc {
-			dst[i] = clip8(int(math.RoundToEven(float64(v))))
-		}
+		round(m.Pix[y*n:(y+1)*n], acc)
 	}
 }
 
-func addScaled(dst, src []float32, w float32) {
-	src = src[:len(dst)]
-	for i := range dst {
-		dst[i] += w * src[i]
-	}
+// blurMemory is what one blur needs.
+type blurMemory struct {
+	kernel, mid, row []float32
 }
 
-func gaussian(size int, sigma float64) []float32 {
-	k := make([]float32, size)
+var blurScratch = sync.Pool{New: func() any { return new(blurMemory) }}
+
+func (s *blurMemory) gaussian(size int, sigma float64) {
+	s.kernel = grow(s.kernel, size)
 	var sum float32
-	for i := range k {
+	for i := range s.kernel {
 		x := (float64(i) - float64(size-1)/2) / sigma
-		k[i] = float32(math.Exp(-0.5 * x * x))
-		sum += k[i]
+		s.kernel[i] = float32(math.Exp(-0.5 * x * x))
+		sum += s.kernel[i]
 	}
-	for i := range k {
-		k[i] /= sum
+	for i := range s.kernel {
+		s.kernel[i] /= sum
 	}
-	return k
 }
 
 // mirror maps any integer into [0, n) by mirroring at the first and the last index.

@@ -99,7 +99,7 @@ func (m *Image) resizeInto(out *Image, x0, y0, x1, y1 int, f Filter) {
 	}
 	if h != bh {
 		s.y.compute(bh, h, f)
-		s.y.vertical(out, src, stride, s)
+		s.y.vertical(out, src, stride)
 	}
 }
 
@@ -122,7 +122,6 @@ func (m *Image) resizeNearest(out *Image, x0, y0, bw, bh int) {
 type scratch struct {
 	x, y weights
 	mid  []uint8
-	acc  []int32
 }
 
 var resizeScratch = sync.Pool{New: func() any { return new(scratch) }}
@@ -186,48 +185,14 @@ func grow[T any](s []T, n int) []T {
 
 func (t *weights) horizontal(dst []uint8, w, h int, src []uint8, stride int) {
 	for y := range h {
-		in, out := src[y*stride:], dst[y*w*3:(y+1)*w*3]
-		for x := range w {
-			first, count := int(t.first[x]), int(t.count[x])
-			taps := t.taps[x*t.width : x*t.width+count]
-			p := in[first*3 : (first+count)*3]
-			const half = 1 << (weightBits - 1)
-			r, g, b := int32(half), int32(half), int32(half)
-			for _, k := range taps {
-				if len(p) < 3 { // never; it lets the compiler drop the bounds checks
-					break
-				}
-				r += int32(p[0]) * k
-				g += int32(p[1]) * k
-				b += int32(p[2]) * k
-				p = p[3:]
-			}
-			o := out[x*3 : x*3+3 : x*3+3]
-			o[0] = clip8(int(r >> weightBits))
-			o[1] = clip8(int(g >> weightBits))
-			o[2] = clip8(int(b >> weightBits))
-		}
+		t.weighPixels(dst[y*w*3:], src[y*stride:], w, y+1 < h)
 	}
 }
 
-func (t *weights) vertical(out *Image, src []uint8, stride int, s *scratch) {
+func (t *weights) vertical(out *Image, src []uint8, stride int) {
 	n := out.W * 3
-	s.acc = grow(s.acc, n)
-	acc := s.acc
 	for y := range out.H {
-		for i := range acc {
-			acc[i] = 1 << (weightBits - 1)
-		}
 		taps := t.taps[y*t.width : y*t.width+int(t.count[y])]
-		for j, k := range taps {
-			row := src[(int(t.first[y])+j)*stride:][:n]
-			for i, v := range row {
-				acc[i] += int32(v) * k
-			}
-		}
-		dst := out.Pix[y*n : (y+1)*n]
-		for i, v := range acc {
-			dst[i] = clip8(int(v >> weightBits))
-		}
+		weighRows(out.Pix[y*n:(y+1)*n], src[int(t.first[y])*stride:], stride, taps)
 	}
 }

@@ -1,0 +1,20 @@
+package augment
+
+import "golang.org/x/sys/cpu"
+
+var haveAVX2 = cpu.X86.HasAVX2
+
+//go:noescape
+func addScaledAVX2(dst, src *float32, n int, w float32)
+
+//go:noescape
+func widenAVX2(dst *float32, src *uint8, n int)
+
+//go:noescape
+func roundAVX2(dst *uint8, src *float32, n int)
+
+//go:noescape
+func verticalAVX2(dst, src *uint8, stride int, taps *int32, count, n int)
+
+//go:noescape
+func horizontalAVX2(dst, src *uint8, first, count, taps *int32, width, n int)

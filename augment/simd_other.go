@@ -1,0 +1,11 @@
+//go:build !amd64
+
+package augment
+
+var haveAVX2 = false
+
+func addScaledAVX2(dst, src *float32, n int, w float32)                       { panic("no AVX2") }
+func widenAVX2(dst *float32, src *uint8, n int)                               { panic("no AVX2") }
+func roundAVX2(dst *uint8, src *float32, n int)                               { panic("no AVX2") }
+func verticalAVX2(dst, src *uint8, stride int, taps *int32, count, n int)     { panic("no AVX2") }
+func horizontalAVX2(dst, src *uint8, first, count, taps *int32, width, n int) { panic("no AVX2") }
