@@ -54,6 +54,7 @@ func (m *Image) blur(kernel int, sigma float64) {
 // blurMemory is what one blur needs.
 type blurMemory struct {
 	kernel, mid, row []float32
+	sums             []uint32
 }
 
 var blurScratch = sync.Pool{New: func() any { return new(blurMemory) }}

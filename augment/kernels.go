@@ -62,6 +62,20 @@ func weighRows(dst, src []uint8, stride int, taps []int32) {
 	}
 }
 
+// boxRow moves the sums of columns on by a row and sets dst to the blurred pixels, see boxColumns.
+func boxRow(dst []uint8, acc []uint32, out, in, next []uint8, whole, part uint32) {
+	acc, out, in, next = acc[:len(dst)], out[:len(dst)], in[:len(dst)], next[:len(dst)]
+	n := 0
+	if haveAVX2 && len(dst) >= 8 {
+		n = len(dst) &^ 7
+		boxRowAVX2(&dst[0], &acc[0], &out[0], &in[0], &next[0], whole, part, n)
+	}
+	for i := n; i < len(dst); i++ {
+		acc[i] += uint32(in[i]) - uint32(out[i])
+		dst[i] = uint8((acc[i]*whole + (uint32(out[i])+uint32(next[i]))*part + 1<<23) >> 24)
+	}
+}
+
 // weighPixels does the same along a row of RGB pixels: t says which of them make each pixel of dst.
 // more says that a byte lies behind the row in src, and one that may be overwritten behind dst.
 func (t *weights) weighPixels(dst, src []uint8, w int, more bool) {

@@ -3,6 +3,7 @@ package augment
 import (
 	"bytes"
 	"math"
+	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -283,5 +284,27 @@ func TestSheet(t *testing.T) {
 	}
 	if err := s.WritePNG(filepath.Join(path, "x.png")); err == nil {
 		t.Error("no error for a folder that is a file")
+	}
+}
+
+// A part of a resized image is that part of the whole, in every filter and direction.
+func TestResizePart(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 500 {
+		m := gradient(1+r.IntN(50), 1+r.IntN(50), r.IntN(9))
+		w, h, f := 1+r.IntN(60), 1+r.IntN(60), Filter(r.IntN(3))
+		switch r.IntN(4) {
+		case 0:
+			w = m.W
+		case 1:
+			h = m.H
+		}
+		whole := Resize(m, w, h, f)
+		x, y := r.IntN(w), r.IntN(h)
+		part := NewImage(1+r.IntN(w-x), 1+r.IntN(h-y))
+		m.resizePart(part, 0, 0, m.W, m.H, w, h, x, y, f)
+		if !bytes.Equal(part.Pix, whole.Crop(x, y, x+part.W, y+part.H).Pix) {
+			t.Fatalf("%dx%d of %dx%d at (%d, %d), %v: the part differs", part.W, part.H, w, h, x, y, f)
+		}
 	}
 }

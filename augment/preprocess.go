@@ -126,19 +126,34 @@ func (p Preprocess) Validate() error {
 func (p Preprocess) Len() int { return p.Channels * p.Height * p.Width }
 
 // Apply resizes and crops m to Width x Height, still 8-bit RGB. The result may be m itself.
-func (p Preprocess) Apply(m *Image) *Image {
+func (p Preprocess) Apply(m *Image) *Image { return p.apply(m, nil) }
+
+// apply is Apply with the memory of s, to which the result is to be released.
+func (p Preprocess) apply(m *Image, s *Scratch) *Image {
 	w, h := p.resized(m.W, m.H)
 	// Of a very long image only the middle is kept; do not scale the rest up first.
 	if p.Crop == CropCenter && w*h > MaxPixels {
 		m, w, h = p.trim(m, w, h)
 	}
+	switch {
+	case w == m.W && h == m.H && w == p.Width && h == p.Height:
+		return m
+	case w >= p.Width && h >= p.Height: // scale only what the crop keeps
+		ox, _, _ := centerSpan(w, p.Width)
+		oy, _, _ := centerSpan(h, p.Height)
+		out := s.Image(p.Width, p.Height)
+		m.resizePart(out, 0, 0, m.W, m.H, w, h, ox, oy, p.Interpolation)
+		return out
+	}
 	if w != m.W || h != m.H {
-		m = Resize(m, w, h, p.Interpolation)
+		next := s.Image(w, h)
+		m.resizeInto(next, 0, 0, m.W, m.H, p.Interpolation)
+		m = next
 	}
-	if w != p.Width || h != p.Height {
-		m = m.CenterCrop(p.Width, p.Height)
-	}
-	return m
+	out := s.Image(p.Width, p.Height)
+	m.centerCropInto(out)
+	s.Release(m)
+	return out
 }
 
 // trim cuts the middle out of an image that would be scaled to w x h, at least four times as long as

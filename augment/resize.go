@@ -74,42 +74,61 @@ func ResizeBox(m *Image, x0, y0, x1, y1, w, h int, f Filter) *Image {
 
 // resizeInto is ResizeBox to the size of out.
 func (m *Image) resizeInto(out *Image, x0, y0, x1, y1 int, f Filter) {
+	m.resizePart(out, x0, y0, x1, y1, out.W, out.H, 0, 0, f)
+}
+
+// resizePart resizes the box to w x h and keeps of that the part of out's size from (ox, oy) on. Nothing
+// else is computed.
+func (m *Image) resizePart(out *Image, x0, y0, x1, y1, w, h, ox, oy int, f Filter) {
 	m.checkBox(x0, y0, x1, y1)
-	w, h, bw, bh := out.W, out.H, x1-x0, y1-y0
+	bw, bh := x1-x0, y1-y0
 	if w == bw && h == bh {
-		m.cropInto(out, x0, y0)
+		m.cropInto(out, x0+ox, y0+oy)
 		return
 	}
 	if f == Nearest {
-		m.resizeNearest(out, x0, y0, bw, bh)
+		m.resizeNearest(out, x0, y0, float64(bw)/float64(w), float64(bh)/float64(h), ox, oy)
 		return
 	}
 	s := resizeScratch.Get().(*scratch)
 	defer resizeScratch.Put(s)
 
-	src, stride := m.Pix[(y0*m.W+x0)*3:], m.W*3
+	rows, from := out.H, oy // of the box, that are needed
+	if h != bh {
+		s.y.compute(bh, h, oy, out.H, f)
+		from = int(s.y.first[0])
+		rows = int(s.y.first[out.H-1]+s.y.count[out.H-1]) - from
+	}
+	src, stride := m.Pix[((y0+from)*m.W+x0)*3:], m.W*3
 	if w != bw {
 		dst := out.Pix
 		if h != bh {
-			dst = s.middle(w * bh * 3)
+			dst = s.middle(out.W * rows * 3)
 		}
-		s.x.compute(bw, w, f)
-		s.x.horizontal(dst, w, bh, src, stride)
-		src, stride = dst, w*3
+		s.x.compute(bw, w, ox, out.W, f)
+		s.x.horizontal(dst, out.W, rows, src, stride)
+		src, stride = dst, out.W*3
+	} else {
+		src = src[ox*3:]
 	}
 	if h != bh {
-		s.y.compute(bh, h, f)
-		s.y.vertical(out, src, stride)
+		s.y.vertical(out, src, stride, from)
 	}
 }
 
 // resizeNearest adds positions up along each axis, as Pillow does.
-func (m *Image) resizeNearest(out *Image, x0, y0, bw, bh int) {
-	dx, dy := float64(bw)/float64(out.W), float64(bh)/float64(out.H)
-	y := dy * 0.5
+func (m *Image) resizeNearest(out *Image, x0, y0 int, dx, dy float64, ox, oy int) {
+	start := func(step float64, skip int) float64 {
+		at := step * 0.5
+		for range skip {
+			at += step
+		}
+		return at
+	}
+	left, y := start(dx, ox), start(dy, oy)
 	for oy := range out.H {
 		row := m.Pix[(y0+int(y))*m.W*3:]
-		x := dx * 0.5
+		x := left
 		for ox := range out.W {
 			copy(out.Pix[(oy*out.W+ox)*3:(oy*out.W+ox)*3+3], row[(x0+int(x))*3:])
 			x += dx
@@ -144,18 +163,18 @@ type weights struct {
 	real  []float64
 }
 
-// compute fills the table that takes n input samples to m output samples.
-func (t *weights) compute(n, m int, f Filter) {
+// compute fills the table for a number of the m output samples that n input samples become, from one on.
+func (t *weights) compute(n, m, from, number int, f Filter) {
 	scale := float64(n) / float64(m)
 	spread := max(scale, 1)
 	support := f.support() * spread
 	t.width = int(math.Ceil(support))*2 + 1
-	t.first = grow(t.first, m)
-	t.count = grow(t.count, m)
-	t.taps = grow(t.taps, m*t.width)
+	t.first = grow(t.first, number)
+	t.count = grow(t.count, number)
+	t.taps = grow(t.taps, number*t.width)
 	t.real = grow(t.real, t.width)
-	for i := range m {
-		center := (float64(i) + 0.5) * scale
+	for i := range number {
+		center := (float64(from+i) + 0.5) * scale
 		lo := max(int(center-support+0.5), 0)
 		hi := min(int(center+support+0.5), n)
 		sum := 0.0
@@ -189,10 +208,11 @@ func (t *weights) horizontal(dst []uint8, w, h int, src []uint8, stride int) {
 	}
 }
 
-func (t *weights) vertical(out *Image, src []uint8, stride int) {
+// vertical reads rows of src, of which the first is row number from.
+func (t *weights) vertical(out *Image, src []uint8, stride, from int) {
 	n := out.W * 3
 	for y := range out.H {
 		taps := t.taps[y*t.width : y*t.width+int(t.count[y])]
-		weighRows(out.Pix[y*n:(y+1)*n], src[int(t.first[y])*stride:], stride, taps)
+		weighRows(out.Pix[y*n:(y+1)*n], src[(int(t.first[y])-from)*stride:], stride, taps)
 	}
 }

@@ -14,6 +14,9 @@ func widenAVX2(dst *float32, src *uint8, n int)
 func roundAVX2(dst *uint8, src *float32, n int)
 
 //go:noescape
+func boxRowAVX2(dst *uint8, acc *uint32, out, in, next *uint8, whole, part uint32, n int)
+
+//go:noescape
 func verticalAVX2(dst, src *uint8, stride int, taps *int32, count, n int)
 
 //go:noescape

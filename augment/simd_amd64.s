@@ -159,3 +159,52 @@ tap:
 
 	VZEROUPPER
 	RET
+
+// func boxRowAVX2(dst *uint8, acc *uint32, out, in, next *uint8, whole, part uint32, n int)
+TEXT ·boxRowAVX2(SB), NOSPLIT, $0-56
+	MOVQ         dst+0(FP), DI
+	MOVQ         acc+8(FP), R8
+	MOVQ         out+16(FP), R9
+	MOVQ         in+24(FP), R10
+	MOVQ         next+32(FP), R11
+	MOVL         whole+40(FP), AX
+	VMOVD        AX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         part+44(FP), AX
+	VMOVD        AX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         n+48(FP), CX
+	SHRQ         $3, CX
+	JZ           done
+	MOVL         $(1<<23), AX
+	VMOVD        AX, X2
+	VPBROADCASTD X2, Y2
+
+loop:
+	VPMOVZXBD    (R9), Y3
+	VPMOVZXBD    (R10), Y4
+	VPMOVZXBD    (R11), Y5
+	VPADDD       (R8), Y4, Y4
+	VPSUBD       Y3, Y4, Y4
+	VMOVDQU      Y4, (R8)
+	VPMULLD      Y0, Y4, Y4
+	VPADDD       Y3, Y5, Y5
+	VPMULLD      Y1, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VPADDD       Y2, Y4, Y4
+	VPSRLD       $24, Y4, Y4
+	VEXTRACTI128 $1, Y4, X5
+	VPACKUSDW    X5, X4, X4
+	VPACKUSWB    X4, X4, X4
+	VMOVQ        X4, (DI)
+	ADDQ         $8, DI
+	ADDQ         $32, R8
+	ADDQ         $8, R9
+	ADDQ         $8, R10
+	ADDQ         $8, R11
+	DECQ         CX
+	JNZ          loop
+
+done:
+	VZEROUPPER
+	RET

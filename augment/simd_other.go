@@ -9,3 +9,7 @@ func widenAVX2(dst *float32, src *uint8, n int)                               { 
 func roundAVX2(dst *uint8, src *float32, n int)                               { panic("no AVX2") }
 func verticalAVX2(dst, src *uint8, stride int, taps *int32, count, n int)     { panic("no AVX2") }
 func horizontalAVX2(dst, src *uint8, first, count, taps *int32, width, n int) { panic("no AVX2") }
+
+func boxRowAVX2(dst *uint8, acc *uint32, out, in, next *uint8, whole, part uint32, n int) {
+	panic("no AVX2")
+}

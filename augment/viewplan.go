@@ -91,7 +91,7 @@ func newWorker() *worker {
 // draw makes a view of m, which stays as it is. The result is to be released.
 func (k *viewKind) draw(m *Image, seed uint64, epoch, index, view int, w *worker) *Image {
 	if k.policy == nil {
-		return k.pre.Apply(m)
+		return k.pre.apply(m, &w.Scratch)
 	}
 	seedRand(&w.pcg, seed, epoch, index, view)
 	return k.policy.view(m, w.rand, &w.Scratch)

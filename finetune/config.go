@@ -125,11 +125,12 @@ type Config struct {
 	// Init is a safetensors file with weights to start from; see LoadInitial.
 	Init string `yaml:"init,omitempty"`
 
-	Seed    uint64 `yaml:"seed"`
-	Engine  string `yaml:"engine"` // auto (default), ort, go
-	Device  string `yaml:"device"` // cpu (default), cuda:0
-	Threads int    `yaml:"threads"`
-	Workers int    `yaml:"workers"` // they change no number
+	Seed    uint64         `yaml:"seed"`
+	Engine  string         `yaml:"engine"` // auto (default), ort, go
+	Device  string         `yaml:"device"` // cpu (default), cuda:0
+	Threads int            `yaml:"threads"`
+	Workers int            `yaml:"workers"` // they change no number
+	Cache   augment.Memory `yaml:"cache"`   // of decoded images; default 512MiB, 0: none. It changes no number
 }
 
 // DefaultConfig returns the default recipe: lightly's for CIFAR-10, the published
@@ -142,7 +143,7 @@ func DefaultConfig() Config {
 		Epochs:      200, BatchSize: 128, Accumulate: 1, BestBy: train.OutputLoss,
 		Momentum: 0.9, WeightDecay: -1,
 		Schedule: ScheduleCosine, Gamma: 0.1,
-		Engine: "auto", Device: "cpu",
+		Engine: "auto", Device: "cpu", Cache: 512 << 20,
 	}
 }
 

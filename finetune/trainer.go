@@ -51,7 +51,7 @@ type trainer struct {
 
 func newTrainer(run *Run, src augment.Source, ev Events) (*trainer, error) {
 	c := &run.Config
-	src, valid, err := c.parts(src)
+	src, valid, err := c.parts(augment.Cached(src, c.Cache))
 	if err != nil {
 		return nil, err
 	}
