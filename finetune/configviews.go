@@ -85,7 +85,7 @@ func (c Config) PreviewViews(n int) (augment.Views, error) {
 
 // usualPreset is what a method augments by where nothing is said.
 func (c *Config) usualPreset() string {
-	if c.autoencodes() {
+	if c.autoencodes() || c.Method == MethodSupervised { // flips and slight crops
 		return "autoencoder"
 	}
 	return "simclr_cifar"

@@ -360,3 +360,22 @@ func (r *Run) summary(info CheckpointInfo) (json.RawMessage, error) {
 	}
 	return json.Marshal(s)
 }
+
+// ExportRandom writes the run's encoder with random weights, as they are before
+// training: the baseline of all that it has learnt.
+func ExportRandom(run *Run, path string, seed uint64) error {
+	part, err := run.Part(onnx.KindEncoder, CheckpointInfo{})
+	if err != nil {
+		return err
+	}
+	part.Method = "random"
+	_, params, err := part.Outputs(2)
+	if err != nil {
+		return err
+	}
+	model, err := part.Model(params.Init(seed), export.ModelOptions{})
+	if err != nil {
+		return err
+	}
+	return engine.WriteVerified(path, model, false, nil)
+}

@@ -104,6 +104,7 @@ var commands = []func(streams, *global) *cobra.Command{
 	newEmbed,
 	newEvaluate,
 	newAnomaly,
+	newCompare,
 	newCluster,
 	newProject,
 	newAugment,
