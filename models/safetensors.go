@@ -47,6 +47,10 @@ type TensorInfo struct {
 	offset, size int64 // bytes, from the beginning of the file
 }
 
+// Extent returns where the values lie: offset from the beginning of the file and
+// size, in bytes.
+func (t TensorInfo) Extent() (offset, size int64) { return t.offset, t.size }
+
 // safetensorsEntry is a value of the header.
 type safetensorsEntry struct {
 	DType   string  `json:"dtype"`
@@ -301,8 +305,8 @@ func (e safetensorsEntry) info(name string) (TensorInfo, error) {
 	t := TensorInfo{Name: name, DType: e.DType, Shape: e.Shape, elems: 1,
 		offset: e.Offsets[0], size: e.Offsets[1] - e.Offsets[0]}
 	for _, d := range e.Shape {
-		if d < 1 || t.elems > math.MaxInt/8/d {
-			return TensorInfo{}, fmt.Errorf("shape %v: sizes must be positive and fit memory", e.Shape)
+		if d < 0 || d > 0 && t.elems > math.MaxInt/8/d {
+			return TensorInfo{}, fmt.Errorf("shape %v: sizes must not be negative and fit memory", e.Shape)
 		}
 		t.elems *= d
 	}
@@ -314,6 +318,9 @@ func (e safetensorsEntry) info(name string) (TensorInfo, error) {
 
 // read returns the values, converted piece by piece.
 func (t TensorInfo) read(r io.ReaderAt) (*tensor.Dense, error) {
+	if t.elems == 0 {
+		return nil, fmt.Errorf("shape %v: a tensor without values cannot be used", t.Shape)
+	}
 	floats := t.DType == "F64" || t.DType == "F32" || t.DType == "F16" || t.DType == "BF16"
 	var f []float32
 	var i []int64

@@ -325,7 +325,7 @@ var malformed = []struct{ name, header, want string }{
 	{"left over", `{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, "4 bytes behind"},
 	{"beyond the file", `{"a":{"dtype":"F32","shape":[1000000000],"data_offsets":[0,4000000000]}}`, "there are 8"},
 	{"overflow", `{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}}`, "fit memory"},
-	{"negative size", `{"a":{"dtype":"F32","shape":[-1,-2],"data_offsets":[0,8]}}`, "must be positive"},
+	{"negative size", `{"a":{"dtype":"F32","shape":[-1,-2],"data_offsets":[0,8]}}`, "must not be negative"},
 	{"negative offset", `{"a":{"dtype":"F32","shape":[2],"data_offsets":[-8,0]}}`, "want begin and end"},
 	{"offsets reversed", `{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}`, "want begin and end"},
 	{"one offset", `{"a":{"dtype":"F32","shape":[2],"data_offsets":[0]}}`, "want begin and end"},
