@@ -29,7 +29,9 @@ func groupedConv(s Scope, x *op.Node, out, kernel, stride, pad, groups int) *op.
 // BatchNorm normalises the channels of x: [N, C, ...]; parameters weight, bias,
 // running_mean and running_var. In training the running statistics follow the
 // batch's with momentum 0.1, the variance unbiased, as in PyTorch.
-func BatchNorm(s Scope, x *op.Node) *op.Node {
+func BatchNorm(s Scope, x *op.Node) *op.Node { return batchNorm(s, x, normEps) }
+
+func batchNorm(s Scope, x *op.Node, eps float64) *op.Node {
 	if x == nil {
 		return nil
 	}
@@ -37,13 +39,13 @@ func BatchNorm(s Scope, x *op.Node) *op.Node {
 	w, b := s.Weight("weight", Constant(1), c), s.Weight("bias", Constant(0), c)
 	mean, variance := s.Buffer("running_mean", Constant(0), c), s.Buffer("running_var", Constant(1), c)
 	if !s.Train {
-		return op.BatchNormEval(x, mean, variance, w, b, normEps)
+		return op.BatchNormEval(x, mean, variance, w, b, eps)
 	}
 	m := x.Size() / c
 	if m < 2 {
 		return s.Graph.Fail("models: BatchNorm in training needs more than one value per channel, got %v", x.Shape)
 	}
-	y, batchMean, batchVar := op.BatchNormTrain(x, w, b, normEps)
+	y, batchMean, batchVar := op.BatchNormTrain(x, w, b, eps)
 	follow := func(running, batch *op.Node, scale float64) *op.Node {
 		return op.Add(op.Scale(running, 1-normMomentum), op.Scale(batch, normMomentum*scale))
 	}
