@@ -11,6 +11,7 @@ import (
 
 	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune/train"
+	"github.com/sslrt/sslrt/models/checkpoint"
 )
 
 // Methods of training.
@@ -19,6 +20,7 @@ const (
 	MethodSupervised  = "supervised"  // labels, cross-entropy
 	MethodAutoencoder = "autoencoder" // reconstruction through the embedding
 	MethodDenoise     = "denoise"     // the same from spoilt images
+	MethodImported    = "imported"    // weights that others trained: nothing is trained
 )
 
 // Schedules of the learning rate.
@@ -66,6 +68,14 @@ type Config struct {
 	// leaves one of them, complete. Default: simclr_cifar, autoencoder for autoencoders.
 	Augment augment.Choice      `yaml:"augment,omitempty"`
 	Views   augment.ViewChoices `yaml:"views,omitempty"`
+
+	// Imported is the network that others trained and that the run has instead of
+	// Encoder, Width and Stem; see ReadCheckpoint. Interpolation (bilinear, bicubic)
+	// and Crop (the part of the resized image's side that is kept) are how its images
+	// are prepared, where that is known.
+	Imported      *checkpoint.Network `yaml:"imported,omitempty"`
+	Interpolation string              `yaml:"interpolation,omitempty"`
+	Crop          float64             `yaml:"crop,omitempty"`
 
 	// Loss is ntxent (default) or infonce for simclr, mse (default), l1, ssim or bce for
 	// autoencoders; supervised training has no choice.
@@ -122,7 +132,7 @@ type Config struct {
 	BestBy   string `yaml:"best_by"`
 	Patience int    `yaml:"patience"`
 
-	// Init is a safetensors file with weights to start from; see LoadInitial.
+	// Init is a file with weights to start from; see LoadInitial.
 	Init string `yaml:"init,omitempty"`
 
 	Seed    uint64         `yaml:"seed"`

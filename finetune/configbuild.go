@@ -21,10 +21,20 @@ func (c *Config) Preprocess() augment.Preprocess {
 	}
 	copy(p.Mean[:], c.Mean)
 	copy(p.Std[:], c.Std)
+	if c.Interpolation == augment.Bicubic.String() {
+		p.Interpolation = augment.Bicubic
+	}
+	if c.Crop > 0 {
+		p.Resize, p.Crop = augment.ResizeShorter, augment.CropCenter
+		p.ResizeTo = int(float64(c.ImageSize) / c.Crop)
+	}
 	return p
 }
 
 func (c *Config) encoder() (models.Encoder, error) {
+	if c.Imported != nil {
+		return c.Imported.Encoder(c.ImageSize)
+	}
 	return models.NewEncoder(c.Encoder, models.EncoderOptions{
 		ImageSize: c.ImageSize, Channels: c.Channels, Width: c.Width,
 		Stem: c.Stem, Patch: c.Patch, Pool: models.TokenPooling(c.Pool),
@@ -33,6 +43,9 @@ func (c *Config) encoder() (models.Encoder, error) {
 
 // EncoderText says which encoder it is and how it is fitted to the images.
 func (c *Config) EncoderText() string {
+	if c.Imported != nil {
+		return c.Imported.String()
+	}
 	text := fmt.Sprintf("%s width %g", c.Encoder, c.Width)
 	if c.Stem != "" {
 		text += fmt.Sprintf(", %s stem", c.Stem)

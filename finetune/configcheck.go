@@ -124,6 +124,9 @@ func (c *Config) validate(images int) error {
 	if err := c.checkVersion(); err != nil {
 		return fmt.Errorf("finetune: %w", err)
 	}
+	if c.Method == MethodImported {
+		return fmt.Errorf("finetune: a run of method %s is there to be exported: train it further in a run of its own, by --init DIR/%s", MethodImported, fileLast)
+	}
 	if err := c.validateMethod(); err != nil {
 		return err
 	}

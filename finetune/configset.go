@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
@@ -59,7 +60,7 @@ func (c *Config) Set(key, value string) error {
 }
 
 func setText(field reflect.Value, value string) error {
-	if s, ok := field.Addr().Interface().(nodeSetter); ok {
+	if _, ok := field.Addr().Interface().(nodeSetter); ok || field.Kind() == reflect.Pointer {
 		if value == "" {
 			field.SetZero()
 			return nil
@@ -68,7 +69,7 @@ func setText(field reflect.Value, value string) error {
 		if err != nil {
 			return err
 		}
-		return s.SetNode(root)
+		return assignNode(field, root)
 	}
 	if field.Kind() != reflect.Slice {
 		return assign(field, scalar{text: value})
@@ -222,6 +223,14 @@ type nodeSetter interface{ SetNode(ast.Node) error }
 func assignNode(field reflect.Value, n ast.Node) error {
 	if s, ok := field.Addr().Interface().(nodeSetter); ok {
 		return s.SetNode(n)
+	}
+	if field.Kind() == reflect.Pointer { // a description with keys of its own
+		to := reflect.New(field.Type().Elem())
+		if err := yaml.NodeToValue(n, to.Interface(), yaml.Strict()); err != nil {
+			return err
+		}
+		field.Set(to)
+		return nil
 	}
 	if field.Kind() != reflect.Slice {
 		s, err := textOf(n)

@@ -68,11 +68,19 @@ type Exported struct {
 // "next:" and the parameter. The parameters' values are written beside it, as
 // safetensors of the same names.
 func Export(ctx context.Context, run *Run, path string, opt ExportOptions) (Exported, error) {
-	kind, err := run.kind(opt.Part)
-	if err != nil {
+	if _, err := run.kind(opt.Part); err != nil {
 		return Exported{}, err
 	}
 	state, info, err := run.weightsToExport(opt.Weights)
+	if err != nil {
+		return Exported{}, err
+	}
+	return run.export(ctx, path, state, info, opt)
+}
+
+// export is Export with the weights of a checkpoint.
+func (r *Run) export(ctx context.Context, path string, state models.StateDict, info CheckpointInfo, opt ExportOptions) (Exported, error) {
+	kind, err := r.kind(opt.Part)
 	if err != nil {
 		return Exported{}, err
 	}
@@ -80,9 +88,9 @@ func Export(ctx context.Context, run *Run, path string, opt ExportOptions) (Expo
 	var model *onnx.Model
 	var check func(file string) error
 	if kind == onnx.KindTrainStep {
-		model, check, err = run.stepModel(ctx, &out, state, info, opt)
+		model, check, err = r.stepModel(ctx, &out, state, info, opt)
 	} else {
-		model, check, err = run.partModel(ctx, &out, state, info, opt)
+		model, check, err = r.partModel(ctx, &out, state, info, opt)
 	}
 	if err != nil {
 		return Exported{}, err
@@ -263,14 +271,25 @@ func (r *Run) kind(part string) (string, error) {
 			return onnx.KindAutoencoder, nil
 		}
 		return onnx.KindEncoder, nil
-	case onnx.KindEncoder, onnx.KindTrainStep:
+	case onnx.KindTrainStep:
+		if c.Method == MethodImported {
+			return "", fmt.Errorf("finetune: %s is imported, nothing is trained in it: start a run from it by --init", r.Dir)
+		}
+		return part, nil
+	case onnx.KindEncoder:
 		return part, nil
 	case onnx.KindProjector:
+		if c.Method == MethodImported && c.Imported.Projector != nil {
+			return part, nil
+		}
 		if len(c.Projector) == 0 {
 			return "", fmt.Errorf("finetune: the run %s has no projector", r.Dir)
 		}
 		return part, nil
 	case onnx.KindClassifier:
+		if c.Method == MethodImported && c.Imported.Classifier != nil {
+			return part, nil
+		}
 		if c.Method != MethodSupervised {
 			return "", fmt.Errorf("finetune: the run %s, of method %s, has no classifier", r.Dir, c.Method)
 		}
@@ -295,9 +314,14 @@ func (r *Run) Part(kind string, info CheckpointInfo) (export.Part, error) {
 	if err != nil {
 		return export.Part{}, err
 	}
-	encoder, projector, err := c.Network()
+	encoder, head, err := c.Network()
 	if err != nil {
 		return export.Part{}, err
+	}
+	projector := head.Forward
+	classifier := func(s models.Scope, x *op.Node) *op.Node { return models.Linear(s, x, len(c.Classes), true) }
+	if c.Method == MethodImported {
+		projector, classifier = c.Imported.Projector.Forward, c.Imported.Classifier.Forward
 	}
 	summary, err := r.summary(info)
 	if err != nil {
@@ -316,12 +340,10 @@ func (r *Run) Part(kind string, info CheckpointInfo) (export.Part, error) {
 		}
 		p.Stages = append(p.Stages, export.Stage{Name: objective.NameDecoder, Forward: decoder.Forward})
 	case onnx.KindProjector:
-		p.Stages = append(p.Stages, export.Stage{Name: objective.NameProjector, Forward: projector.Forward})
+		p.Stages = append(p.Stages, export.Stage{Name: objective.NameProjector, Forward: projector})
 	case onnx.KindClassifier:
 		p.Classes = c.Classes
-		p.Stages = append(p.Stages, export.Stage{Name: objective.NameClassifier, Forward: func(s models.Scope, x *op.Node) *op.Node {
-			return models.Linear(s, x, len(c.Classes), true)
-		}})
+		p.Stages = append(p.Stages, export.Stage{Name: objective.NameClassifier, Forward: classifier})
 	}
 	return p, nil
 }
@@ -329,6 +351,13 @@ func (r *Run) Part(kind string, info CheckpointInfo) (export.Part, error) {
 // summary is what a file says about how it was trained.
 func (r *Run) summary(info CheckpointInfo) (json.RawMessage, error) {
 	c := &r.Config
+	if c.Method == MethodImported {
+		return json.Marshal(struct {
+			Encoder string `json:"encoder"`
+			Profile string `json:"profile"`
+			File    string `json:"file"`
+		}{c.Imported.String(), c.Imported.Profile, filepath.Base(c.Init)})
+	}
 	s := struct {
 		Encoder     string  `json:"encoder"`
 		Width       float64 `json:"width"`

@@ -64,25 +64,21 @@ func (c *Config) initialState(p *models.Params) (models.StateDict, *Coverage, er
 	return state, cov, err
 }
 
-// LoadInitial puts the weights and running statistics of a safetensors file over
-// those of state, which holds the parameters p. The file is a checkpoint of a run or
-// the state dict of an encoder, with or without "encoder." in front of its names.
+// LoadInitial puts the weights and running statistics of a file over those of state,
+// which holds the parameters p. The file is a checkpoint of a run, the state dict of
+// an encoder in a safetensors file, with or without "encoder." in front of its names,
+// or whatever ReadCheckpoint reads.
 // The encoder must be there completely and in its shapes; the heads (projector,
 // classifier) are taken where they fit. Where the file has moving averages of the
 // weights these are taken. The state of an optimiser is left out.
 func LoadInitial(path string, p *models.Params, state models.StateDict) (*Coverage, error) {
 	fail := func(err error) (*Coverage, error) { return nil, fmt.Errorf("finetune: init: %w", err) }
-	if err := checkSafetensors(path); err != nil {
-		return fail(err)
-	}
-	file, meta, err := models.ReadSafetensors(path)
+	path = weightsFile(path)
+	file, ignored, err := readWeights(path)
 	if err != nil {
 		return fail(err)
 	}
-	if damaged(file, meta) {
-		return fail(fmt.Errorf("%s: its values are not those that were written: the file is damaged", path))
-	}
-	c := &Coverage{File: path}
+	c := &Coverage{File: path, Ignored: ignored}
 	prefix := backbonePrefix // what a plain state dict lacks
 	for name := range file {
 		if strings.HasPrefix(name, backbonePrefix) {
@@ -128,6 +124,32 @@ func LoadInitial(path string, p *models.Params, state models.StateDict) (*Covera
 	return c, c.check()
 }
 
+// readWeights reads a checkpoint of a run, a plain state dict in a safetensors file or
+// a checkpoint of another project; ignored is what of the last was not read.
+func readWeights(path string) (state models.StateDict, ignored []string, err error) {
+	native, err := isSafetensors(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if native {
+		state, meta, err := models.ReadSafetensors(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		if damaged(state, meta) {
+			return nil, nil, fmt.Errorf("%s: its values are not those that were written: the file is damaged", path)
+		}
+		if meta[keyDigest] != "" {
+			return state, nil, nil
+		}
+		if foreign, ignored, err := foreignWeights(path); err == nil {
+			return foreign, ignored, nil
+		}
+		return state, nil, nil
+	}
+	return foreignWeights(path)
+}
+
 // damaged says whether the tensors are not those of the checkpoint that meta is of.
 func damaged(state models.StateDict, meta map[string]string) bool {
 	want, ok := meta[keyDigest]
@@ -166,29 +188,26 @@ func (c *Coverage) check() error {
 	return nil
 }
 
-// checkSafetensors tells apart, by their contents, other files that hold weights.
-func checkSafetensors(path string) error {
+// isSafetensors says whether a file is one of safetensors, by its contents.
+func isSafetensors(path string) (bool, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if info.IsDir() {
-		return fmt.Errorf("%s is a folder: name a file, of a run %s", path, fileLast)
+		return false, nil
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer f.Close()
 	// Eight bytes with the length of the header, which is a JSON object.
 	head := make([]byte, 9)
 	if _, err := io.ReadFull(f, head); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-		return err
+		return false, err
 	}
-	if head[8] != '{' && !strings.HasSuffix(path, ".safetensors") {
-		return fmt.Errorf("%s is no safetensors file: import is not built yet, of ONNX and PyTorch files neither", path)
-	}
-	return nil
+	return head[8] == '{' || strings.HasSuffix(path, ".safetensors"), nil
 }
 
 // Table returns the coverage as lines for a reader.

@@ -29,9 +29,7 @@ func groupedConv(s Scope, x *op.Node, out, kernel, stride, pad, groups int) *op.
 // BatchNorm normalises the channels of x: [N, C, ...]; parameters weight, bias,
 // running_mean and running_var. In training the running statistics follow the
 // batch's with momentum 0.1, the variance unbiased, as in PyTorch.
-func BatchNorm(s Scope, x *op.Node) *op.Node { return batchNorm(s, x, normEps) }
-
-func batchNorm(s Scope, x *op.Node, eps float64) *op.Node {
+func BatchNorm(s Scope, x *op.Node) *op.Node {
 	if x == nil {
 		return nil
 	}
@@ -39,13 +37,13 @@ func batchNorm(s Scope, x *op.Node, eps float64) *op.Node {
 	w, b := s.Weight("weight", Constant(1), c), s.Weight("bias", Constant(0), c)
 	mean, variance := s.Buffer("running_mean", Constant(0), c), s.Buffer("running_var", Constant(1), c)
 	if !s.Train {
-		return op.BatchNormEval(x, mean, variance, w, b, eps)
+		return op.BatchNormEval(x, mean, variance, w, b, normEps)
 	}
 	m := x.Size() / c
 	if m < 2 {
 		return s.Graph.Fail("models: BatchNorm in training needs more than one value per channel, got %v", x.Shape)
 	}
-	y, batchMean, batchVar := op.BatchNormTrain(x, w, b, eps)
+	y, batchMean, batchVar := op.BatchNormTrain(x, w, b, normEps)
 	follow := func(running, batch *op.Node, scale float64) *op.Node {
 		return op.Add(op.Scale(running, 1-normMomentum), op.Scale(batch, normMomentum*scale))
 	}
@@ -74,6 +72,8 @@ type Activation string
 const (
 	ReLU Activation = "relu" // the default
 	SiLU Activation = "silu"
+	GELU Activation = "gelu"
+	Tanh Activation = "tanh"
 )
 
 func (a Activation) apply(x *op.Node) *op.Node {
@@ -82,9 +82,13 @@ func (a Activation) apply(x *op.Node) *op.Node {
 		return op.ReLU(x)
 	case SiLU:
 		return op.SiLU(x)
+	case GELU:
+		return op.GELU(x)
+	case Tanh:
+		return op.Tanh(x)
 	}
 	if x == nil {
 		return nil
 	}
-	return x.Graph().Fail("models: unknown activation %q: choose relu or silu", a)
+	return x.Graph().Fail("models: unknown activation %q: choose relu, silu, gelu or tanh", a)
 }

@@ -21,20 +21,24 @@ const (
 	LayerGlobalMean LayerKind = "global-mean" // over all positions: [N, C]
 	LayerFlatten    LayerKind = "flatten"
 	LayerActivation LayerKind = "activation" // Activation
+	LayerLayerNorm  LayerKind = "layer-norm" // over the last axis
+	LayerNormalize  LayerKind = "normalize"  // each row to length 1
 )
 
 // Layer is one layer of a plain network.
 type Layer struct {
-	Kind LayerKind
+	Kind LayerKind `yaml:"kind"`
 
 	// Name is that of the parameters, such as "conv1"; empty is the layer's place in
 	// the list, from 0, as in a PyTorch Sequential.
-	Name string
+	Name string `yaml:"name,omitempty"`
 
-	Out                 int // channels or features
-	Kernel, Stride, Pad int // a stride of 0 is 1, of a pooling the kernel
-	NoBias              bool
-	Activation          Activation
+	Out        int        `yaml:"out,omitempty"` // channels or features
+	Kernel     int        `yaml:"kernel,omitempty"`
+	Stride     int        `yaml:"stride,omitempty"` // 0 is 1, of a pooling the kernel
+	Pad        int        `yaml:"pad,omitempty"`
+	NoBias     bool       `yaml:"no_bias,omitempty"`
+	Activation Activation `yaml:"activation,omitempty"`
 }
 
 // Plain is a network of layers one after the other, by configuration. What comes
@@ -146,6 +150,10 @@ func (l Layer) apply(s Scope, x *op.Node) *op.Node {
 		return op.Flatten(x)
 	case LayerActivation:
 		return l.Activation.apply(x)
+	case LayerLayerNorm:
+		return layerNorm(s, x, normEps)
+	case LayerNormalize:
+		return op.L2Normalize(x, 1, 1e-12)
 	}
 	return s.Graph.Fail("models: unknown kind of layer %q", l.Kind)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -19,7 +20,8 @@ var exportParts = []string{finetune.PartAuto, onnx.KindEncoder, onnx.KindProject
 	onnx.KindAutoencoder, onnx.KindClassifier, onnx.KindTrainStep}
 
 func newExport(s streams, g *global) *cobra.Command {
-	var run, checkpoint, profile, to string
+	var run, checkpoint, to string
+	var read checkpointFlags
 	var fold bool
 	var opt finetune.ExportOptions
 	cmd := &cobra.Command{
@@ -48,16 +50,22 @@ with torchvision's names and shapes, for load_state_dict of PyTorch. BatchNorm i
 not folded.
 
 The input "image" is float32 [N, 3, H, W], normalised, or with --input uint8 the
-pixels as they are, [N, H, W, 3].`,
+pixels as they are, [N, H, W, 3].
+
+With --checkpoint the weights are those that another project trained, in a file of
+PyTorch or safetensors; see sslrt import for how it is read.`,
 		Example: `  sslrt export encoder.onnx
   sslrt export encoder.onnx --run runs/first --input uint8
   sslrt export step.onnx --part train-step
-  sslrt export encoder.safetensors --to safetensors`,
+  sslrt export encoder.safetensors --to safetensors
+  sslrt export moco.onnx --checkpoint checkpoint_0199.pth.tar`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
-			case checkpoint != "" || profile != "":
-				return fmt.Errorf("export: --checkpoint and --profile, weights that others trained, are not built yet: use --run")
+			case checkpoint != "" && run != "":
+				return usagef("--checkpoint and --run: choose one")
+			case checkpoint == "" && len(read.given()) > 0:
+				return usagef("%s: for weights that others trained, with --checkpoint FILE", strings.Join(read.given(), ", "))
 			case to != "onnx" && to != "safetensors":
 				return usagef("--to is %q: choose onnx or safetensors", to)
 			case to == "safetensors" && opt.Part == onnx.KindTrainStep:
@@ -73,11 +81,16 @@ pixels as they are, [N, H, W, 3].`,
 			case opt.Model.Input != onnx.InputFloat && opt.Model.Input != onnx.InputUint8:
 				return usagef("--input is %q: choose %s or %s", opt.Model.Input, onnx.InputFloat, onnx.InputUint8)
 			}
+			opt.Version = programVersion()
+			opt.Model.KeepBatchNorm = !fold
+			opt.Check.Slow = sayChecking(s)
+			if checkpoint != "" {
+				return exportCheckpoint(cmd.Context(), s, g, checkpoint, args[0], &read, opt)
+			}
 			r, err := finetune.OpenRun(run)
 			if err != nil {
 				return err
 			}
-			opt.Version = programVersion()
 			if to == "safetensors" {
 				done, err := finetune.ExportWeights(r, args[0], opt)
 				if err != nil {
@@ -85,8 +98,6 @@ pixels as they are, [N, H, W, 3].`,
 				}
 				return reportWeights(s, g, r, done)
 			}
-			opt.Model.KeepBatchNorm = !fold
-			opt.Check.Slow = sayChecking(s)
 			done, err := finetune.Export(cmd.Context(), r, args[0], opt)
 			if err != nil {
 				return err
@@ -96,8 +107,8 @@ pixels as they are, [N, H, W, 3].`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&run, "run", "", "run directory (default: the latest in "+finetune.RunsDir+")")
-	f.StringVar(&checkpoint, "checkpoint", "", "weights that others trained (not built yet)")
-	f.StringVar(&profile, "profile", "", "how to read --checkpoint (not built yet)")
+	f.StringVar(&checkpoint, "checkpoint", "", "weights that others trained, in place of a run; see sslrt import")
+	read.register(cmd)
 	f.StringVar(&to, "to", "onnx", "file format: onnx or safetensors")
 	f.StringVar(&opt.Part, "part", finetune.PartAuto, "what to write: "+strings.Join(exportParts, ", "))
 	f.StringVar(&opt.Weights, "weights", finetune.WeightsLast, "which checkpoint of the run: last or best (see pretrain --best-by)")
@@ -112,6 +123,32 @@ pixels as they are, [N, H, W, 3].`,
 // changedAny says whether one of the flags was given.
 func changedAny(cmd *cobra.Command, flags ...string) bool {
 	return slices.ContainsFunc(flags, func(name string) bool { return cmd.Flags().Changed(name) })
+}
+
+// exportCheckpoint imports and exports in one go.
+func exportCheckpoint(ctx context.Context, s streams, g *global, checkpoint, path string, read *checkpointFlags, opt finetune.ExportOptions) error {
+	how, classes, err := read.options()
+	if err != nil {
+		return err
+	}
+	network, err := finetune.ReadCheckpoint(checkpoint, how, classes)
+	if err != nil {
+		return err
+	}
+	done, err := network.Export(ctx, path, opt)
+	if err != nil {
+		return err
+	}
+	r := &finetune.Run{Dir: checkpoint, Config: network.Config}
+	if g.json {
+		result, from := newExportResult(r, done), newImportResult("", network.Plan)
+		result.Run, result.Checkpoint, result.Import = "", checkpoint, &from
+		return printJSON(s.out, result)
+	}
+	if err := printPlan(s.out, network.Plan, false); err != nil {
+		return err
+	}
+	return reportExport(s, g, r, done)
 }
 
 // sayChecking returns a function that warns before a training step is run on the
@@ -130,10 +167,15 @@ type exportResult struct {
 	// ChangeError is of a training step: how far the parameters' changes differ.
 	ChangeError *float64 `json:"change_error,omitempty"`
 	State       string   `json:"state,omitempty"`
-	Run         string   `json:"run"`
-	Step        int      `json:"step"`
-	Random      int      `json:"random"`
-	Images      int      `json:"images"`
+
+	// Of weights that others trained: where they came from, and how they were read.
+	Checkpoint string        `json:"checkpoint,omitempty"`
+	Import     *importResult `json:"import,omitempty"`
+
+	Run    string `json:"run"`
+	Step   int    `json:"step"`
+	Random int    `json:"random"`
+	Images int    `json:"images"`
 }
 
 func newExportResult(r *finetune.Run, e finetune.Exported) exportResult {
@@ -151,7 +193,11 @@ func reportExport(s streams, g *global, r *finetune.Run, e finetune.Exported) er
 	if g.json {
 		return printJSON(s.out, newExportResult(r, e))
 	}
-	fmt.Fprintf(s.out, "wrote %s: %s of %s at step %d\n", e.Path, e.Kind, r.Dir, e.Step)
+	at := fmt.Sprintf(" at step %d", e.Step)
+	if r.Config.Method == finetune.MethodImported {
+		at = ""
+	}
+	fmt.Fprintf(s.out, "wrote %s: %s of %s%s\n", e.Path, e.Kind, r.Dir, at)
 	if e.State != "" {
 		fmt.Fprintf(s.out, "wrote %s: the values of its parameters\n", e.State)
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -16,39 +17,54 @@ import (
 
 	"github.com/sslrt/sslrt/finetune"
 	"github.com/sslrt/sslrt/models"
+	"github.com/sslrt/sslrt/models/checkpoint"
 	"github.com/sslrt/sslrt/models/onnx"
 )
 
 func newInspect(s streams, g *global) *cobra.Command {
-	return &cobra.Command{
+	var c checkpointFlags
+	cmd := &cobra.Command{
 		Use:   "inspect FILE",
 		Short: "Show what a model, a checkpoint or a run holds",
 		Long: `Inspect tells what a file is and shows what is in it:
 
   an ONNX file        metadata, inputs, outputs, tensors and nodes
   a safetensors file  metadata and tensors
-  a run directory     configuration, checkpoint and last metrics`,
+  a PyTorch file      its tensors and how sslrt import would read it: which tensor
+                      becomes which, what is missing, what the profile assumes
+  a run directory     configuration, checkpoint and last metrics
+
+The flags of sslrt import change how a checkpoint is read.`,
 		Example: `  sslrt inspect encoder.onnx
   sslrt inspect runs/first/checkpoints/last.safetensors
+  sslrt inspect checkpoint_0199.pth.tar
   sslrt inspect runs/first`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			inspect, err := inspector(args[0])
+			inspect, err := inspector(args[0], &c)
 			if err != nil {
 				return fmt.Errorf("inspect: %w", err)
 			}
 			return inspect(s, g, args[0])
 		},
 	}
+	c.register(cmd)
+	return cmd
 }
 
 // inspector returns what shows a file, by its contents.
-func inspector(path string) (func(streams, *global, string) error, error) {
+func inspector(path string, c *checkpointFlags) (func(streams, *global, string) error, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if info.IsDir() {
+		if _, err := os.Stat(filepath.Join(path, "config.yaml")); err != nil {
+			if f, err := checkpoint.Open(path); err == nil {
+				f.Close()
+				return c.inspect, nil
+			}
+		}
 		return inspectRun, nil
 	}
 	f, err := os.Open(path)
@@ -64,9 +80,10 @@ func inspector(path string) (func(streams, *global, string) error, error) {
 	head = head[:n]
 	switch {
 	case strings.HasSuffix(path, ".safetensors") || n == 9 && head[8] == '{' && head[7] == 0:
-		return inspectSafetensors, nil
-	case bytes.HasPrefix(head, []byte("PK\x03\x04")), bytes.HasPrefix(head, []byte{0x80, 2}), bytes.HasPrefix(head, []byte{0x80, 4}):
-		return nil, fmt.Errorf("%s looks like a PyTorch checkpoint: reading those is not built yet", path)
+		return func(s streams, g *global, path string) error { return c.inspectSafetensors(s, g, path) }, nil
+	case bytes.HasPrefix(head, []byte("PK")), n > 0 && head[0] == 0x80, bytes.HasPrefix(head, []byte("L1195470370")),
+		strings.HasSuffix(path, ".index.json"), bytes.HasPrefix(head, []byte{0x1f, 0x8b}), isCheckpointName(path):
+		return c.inspect, nil
 	}
 	return inspectONNX, nil
 }
@@ -126,10 +143,15 @@ func inspectONNX(s streams, g *global, path string) error {
 	}{path, "onnx", m.Opset(""), ports(m.Graph.Inputs), ports(m.Graph.Outputs), meta, len(m.Graph.Nodes), values})
 }
 
-func inspectSafetensors(s streams, g *global, path string) error {
+// inspectSafetensors shows how the file would be imported, but for checkpoints of
+// this program, which are shown as they are.
+func (c *checkpointFlags) inspectSafetensors(s streams, g *global, path string) error {
 	infos, meta, err := models.ListSafetensors(path)
 	if err != nil {
 		return fmt.Errorf("inspect: %w", err)
+	}
+	if meta["format"] != "sslrt" && !g.json || len(c.given()) > 0 {
+		return c.inspect(s, g, path)
 	}
 	values := 0
 	tensors := []inspectedValue{}

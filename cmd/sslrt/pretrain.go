@@ -97,7 +97,7 @@ keys are those of config.yaml.`,
 	f.StringVar(&o.run, "run", "", "run directory (default: a new one in "+finetune.RunsDir+")")
 	f.BoolVar(&o.resume, "resume", false, "go on with the run in --run from its newest checkpoint")
 	f.IntVar(&o.crosscheck, "crosscheck", 0, "first run a number of steps on both machines and print how far they agree")
-	f.StringVar(&c.Init, "init", "", "start from the weights in a safetensors file: a checkpoint, or an encoder's state dict")
+	f.StringVar(&c.Init, "init", "", "start from the weights of a run, or in a file that others trained (see sslrt import); without --encoder, --width and --stem the network is the file's")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print what the run would do and how long it would take, by one timed step")
 	f.StringVar(&o.config, "config", "", "read settings from a file, such as a run's config.yaml")
 	f.StringArrayVar(&o.set, "set", nil, "override a setting of config.yaml: key=value, lists as 512,128; may be repeated")
@@ -110,6 +110,21 @@ type pretrainOptions struct {
 	cmd                             *cobra.Command // whose flags were given
 	resume, dryRun                  bool
 	crosscheck                      int
+}
+
+// choseNetwork says whether the command line names the network.
+func (o *pretrainOptions) choseNetwork() bool {
+	for _, key := range []string{"encoder", "width", "stem"} {
+		if o.cmd.Flags().Changed(key) {
+			return true
+		}
+		for _, s := range o.set {
+			if strings.HasPrefix(s, key+"=") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // crosscheckBatch is the number of images per cross-checked step: the machine in
@@ -158,6 +173,11 @@ func pretrain(ctx context.Context, o pretrainOptions, s streams, g *global) erro
 	}
 	if run != nil {
 		if err := checkResumed(run, given, src); err != nil {
+			return err
+		}
+	}
+	if run == nil && c.Init != "" && o.config == "" && c.Imported == nil && !o.choseNetwork() {
+		if err := c.AdoptNetwork(); err != nil {
 			return err
 		}
 	}

@@ -100,6 +100,7 @@ var commands = []func(streams, *global) *cobra.Command{
 	newSetup,
 	newPretrain,
 	newFinetune,
+	newImport,
 	newExport,
 	newEmbed,
 	newEvaluate,

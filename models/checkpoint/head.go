@@ -54,16 +54,23 @@ type chainBuilder struct {
 }
 
 var (
-	pooled   = regexp.MustCompile(`^maxpool(\d)$`)
-	options  = regexp.MustCompile(`^([^/()]+)((?:/\w+)*)(?:\((\w+)\))?$`)
-	plain    = []string{models.LayerReLU, models.LayerGELU, models.LayerTanh, models.LayerMean, models.LayerFlatten, models.LayerNormalize}
+	pooled  = regexp.MustCompile(`^maxpool(\d)$`)
+	options = regexp.MustCompile(`^([^/()]+)((?:/\w+)*)(?:\((\w+)\))?$`)
+	plain   = map[string]models.Layer{
+		"relu": activated("relu"), "gelu": activated("gelu"), "tanh": activated("tanh"),
+		"mean": {Kind: models.LayerGlobalMean}, "flatten": {Kind: models.LayerFlatten}, "l2norm": {Kind: models.LayerNormalize},
+	}
 	settings = regexp.MustCompile(`/(pad|stride)(\d+)`)
 )
 
+func activated(name string) models.Layer {
+	return models.Layer{Kind: models.LayerActivation, Activation: models.Activation(name)}
+}
+
 // add appends what a token stands for, and says whether it has tensors.
 func (b *chainBuilder) add(token string) (bool, error) {
-	if slices.Contains(plain, token) {
-		b.append(models.Layer{Kind: token})
+	if l, ok := plain[token]; ok {
+		b.append(l)
 		return false, nil
 	}
 	if m := pooled.FindStringSubmatch(token); m != nil {
@@ -77,7 +84,7 @@ func (b *chainBuilder) add(token string) (bool, error) {
 	}
 	name, activation := m[1], m[3]
 	if activation == "" {
-		activation = models.LayerReLU
+		activation = "relu"
 	}
 	var err error
 	found := false
@@ -88,7 +95,7 @@ func (b *chainBuilder) add(token string) (bool, error) {
 				break
 			}
 			if i > 0 {
-				b.append(models.Layer{Kind: activation})
+				b.append(activated(activation))
 			}
 			if _, err = b.layers(one, activation); err != nil {
 				return false, err
@@ -147,7 +154,7 @@ func (b *chainBuilder) layers(name, activation string) (bool, error) {
 	slices.Sort(numbers)
 	for i, n := range numbers {
 		if i > 0 && n > numbers[i-1]+1 {
-			b.append(models.Layer{Kind: activation})
+			b.append(activated(activation))
 		}
 		found, err := b.layer(prefix + strconv.Itoa(n))
 		if err != nil {
@@ -173,8 +180,8 @@ func (b *chainBuilder) layer(name string) (bool, error) {
 	for _, norm := range [][2]string{{"weight_g", "weight_v"}, {"parametrizations.weight.original0", "parametrizations.weight.original1"}} {
 		if g, v := get(norm[0]), get(norm[1]); g != nil && v != nil && len(v.Shape) == 2 {
 			b.chain.params[at+"weight"] = source{name: name + "." + norm[1], gain: name + "." + norm[0]}
-			l := models.Layer{Kind: models.LayerLinear, Out: v.Shape[0], Bias: bias != nil}
-			if l.Bias {
+			l := models.Layer{Kind: models.LayerLinear, Out: v.Shape[0], NoBias: bias == nil}
+			if !l.NoBias {
 				take("bias")
 			}
 			b.append(l)
@@ -191,20 +198,20 @@ func (b *chainBuilder) layer(name string) (bool, error) {
 		b.chain.params[at+"weight"] = source{fixed: true, value: 1, shape: mean.Shape}
 		b.chain.params[at+"bias"] = source{fixed: true, shape: mean.Shape}
 		take("running_mean", "running_var")
-		b.append(models.Layer{Kind: models.LayerBatchNorm})
+		b.append(models.Layer{Kind: models.LayerNorm})
 	case len(weight.Shape) == 1 && mean != nil:
 		take("weight", "bias", "running_mean", "running_var")
-		b.append(models.Layer{Kind: models.LayerBatchNorm})
+		b.append(models.Layer{Kind: models.LayerNorm})
 	case len(weight.Shape) == 1:
 		take("weight", "bias")
 		b.append(models.Layer{Kind: models.LayerLayerNorm})
 	case len(weight.Shape) == 2 || len(weight.Shape) == 4 && weight.Shape[2] == weight.Shape[3]:
-		l := models.Layer{Kind: models.LayerLinear, Out: weight.Shape[0], Bias: bias != nil}
+		l := models.Layer{Kind: models.LayerLinear, Out: weight.Shape[0], NoBias: bias == nil}
 		if len(weight.Shape) == 4 {
 			l.Kind, l.Kernel = models.LayerConv, weight.Shape[2]
 		}
 		take("weight")
-		if l.Bias {
+		if !l.NoBias {
 			take("bias")
 		}
 		b.append(l)

@@ -13,6 +13,8 @@ import (
 // Network describes an imported network completely, as it stands in a run's
 // configuration: one kind of encoder, and the heads that came with it.
 type Network struct {
+	Profile string `yaml:"profile,omitempty"` // by which it was read, see Profiles
+
 	ResNet *ResNet         `yaml:"resnet,omitempty"`
 	Layers models.Sequence `yaml:"layers,omitempty"`
 

@@ -44,6 +44,8 @@ type Plan struct {
 	Input    Input
 	Coverage Coverage
 
+	Labels []string // class names, where a file beside it has them
+
 	// Assumptions are what neither the file nor an option says: the profile does.
 	Assumptions []string
 
@@ -132,6 +134,7 @@ func (p *Plan) choose(facts []string, opt Options) error {
 				continue
 			}
 			p.Profile, p.Root, p.set = profile, root, n.set
+			p.Network.Profile = profile.Name
 			return n.err
 		}
 	}
@@ -364,7 +367,7 @@ func (p *Plan) input(set Settings, side side, opt Options) {
 		}
 		assume("strides of bottlenecks: in %s (change it by --stride-in-1x1)", where)
 	}
-	p.Input = in
+	p.Input, p.Labels = in, side.labels
 }
 
 // graph builds the network and returns its parameters.

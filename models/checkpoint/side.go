@@ -17,6 +17,7 @@ type side struct {
 	size          int
 	interpolation string
 	crop          float64
+	labels        []string // class names
 }
 
 const maxSide = 1 << 20 // bytes of such a file
@@ -46,11 +47,26 @@ func readSide(path string) (side, error) {
 		if timm, ok := d.Get("pretrained_cfg").(*Dict); ok {
 			s.timm(timm)
 		}
+		if id2label, ok := d.Get("id2label").(*Dict); ok {
+			s.labels = labelsOf(id2label)
+		}
 		if name == "preprocessor_config" && d != nil {
 			s.transformers(d)
 		}
 	}
 	return s, nil
+}
+
+// labelsOf reads class names by their numbers, which must be 0, 1, 2 and so on.
+func labelsOf(d *Dict) []string {
+	out := make([]string, len(d.Keys))
+	for i := range out {
+		out[i], _ = d.Get(fmt.Sprint(i)).(string)
+		if out[i] == "" {
+			return nil
+		}
+	}
+	return out
 }
 
 // treeOf turns decoded JSON into a tree.
