@@ -19,7 +19,7 @@ import (
 type Imported struct {
 	Plan   *checkpoint.Plan
 	Config Config
-	State  models.StateDict // "encoder.", "projector.", "classifier."
+	State  models.StateDict // "encoder.", "projector.", "fc."
 }
 
 // ReadCheckpoint reads a network from a file of PyTorch or safetensors, whatever
@@ -188,7 +188,7 @@ func foreignWeights(path string) (state models.StateDict, ignored []string, err 
 	for name, v := range read {
 		// A classifier of one layer is not numbered in a run.
 		if len(plan.Network.Classifier) == 1 {
-			name = strings.Replace(name, "classifier.0.", "classifier.", 1)
+			name = strings.Replace(name, "fc.0.", "fc.", 1)
 		}
 		state[name] = v
 	}

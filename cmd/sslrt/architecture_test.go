@@ -14,8 +14,9 @@ const module = "github.com/sslrt/sslrt/"
 // line, and what those may import. A package that is not here is an error, so that
 // a new one gets its place first. The table is that of CONTRIBUTING.md.
 var layers = map[string][]string{
-	"cmd/sslrt":  {"finetune"},
-	"cmd/golden": {"finetune"},
+	"cmd/sslrt":       {"finetune"},
+	"cmd/golden":      {"finetune"},
+	"cmd/checkpoints": {"finetune"},
 
 	"cmd/onnxcheck": {"finetune"},
 

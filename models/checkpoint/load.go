@@ -11,7 +11,7 @@ import (
 )
 
 // Load reads the values: parameters whose names start with "encoder.",
-// "projector." and "classifier.", float32. A value that is not a number, or
+// "projector." and "fc.", float32. A value that is not a number, or
 // infinite, is an error that names the tensor.
 func (p *Plan) Load() (models.StateDict, error) {
 	state := models.StateDict{}

@@ -31,7 +31,7 @@ type Options struct {
 const (
 	PartEncoder    = "encoder"
 	PartProjector  = "projector"
-	PartClassifier = "classifier"
+	PartClassifier = "fc" // as in torchvision, and in runs of this program
 )
 
 // Plan says what an import of a file takes from where. No value of a tensor has been

@@ -24,7 +24,7 @@ var Profiles = []Profile{
 		Name: "sslrt", About: "a checkpoint of this program",
 		Facts: []string{`^__metadata__\.format=sslrt$`},
 		Match: []string{`^encoder\.layer1\.0\.conv1\.weight$`}, Roots: []string{""},
-		Prefix: `encoder\.`, Names: "torchvision", Projector: "projector.*", Classifier: "classifier",
+		Prefix: `encoder\.`, Names: "torchvision", Projector: "projector.*", Classifier: "fc",
 		Ignore:   [][2]string{{`^optim\.`, "the optimiser's state"}, ignoreMomentum},
 		Settings: Settings{Norm: "imagenet"},
 	},
@@ -50,11 +50,11 @@ var Profiles = []Profile{
 		Settings: Settings{Norm: "none"},
 	},
 	{
-		Name: "sthalles-conv", About: "sthalles/SimCLR (2020), four convolutions; the projection is normalised",
+		Name: "sthalles-conv", About: "sthalles/SimCLR (2020), four convolutions",
 		Match:     []string{`^conv1\.bias$`, `^conv4\.weight$`, `^l1\.weight$`, `^l2\.weight$`},
 		Not:       []string{tvPlain, `^conv5\.`},
 		Layers:    "conv1/pad1 relu maxpool2 conv2/pad1 relu maxpool2 conv3/pad1 relu maxpool2 conv4/pad1 relu maxpool2 mean",
-		Projector: "l1 relu l2 l2norm",
+		Projector: "l1 relu l2",
 		Settings:  Settings{Norm: "none", Size: 96},
 	},
 	{
