@@ -329,7 +329,7 @@ func (r *Run) Part(kind string, info CheckpointInfo) (export.Part, error) {
 	projector := head.Forward
 	classifier := func(s models.Scope, x *op.Node) *op.Node { return models.Linear(s, x, len(c.Classes), true) }
 	if c.Method == MethodImported {
-		projector, classifier = c.Imported.Projector.Forward, c.Imported.Classifier.Forward
+		projector, classifier = c.Imported.Projector.Forward, c.Imported.ClassifierForward
 	}
 	summary, err := r.summary(info)
 	if err != nil {

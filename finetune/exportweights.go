@@ -21,7 +21,19 @@ import (
 // load_state_dict of PyTorch takes it with strict=True. The file is read back and
 // compared. The part train-step has none: Export writes its parameters.
 func ExportWeights(run *Run, path string, opt ExportOptions) (Exported, error) {
-	kind, err := run.kind(opt.Part)
+	if _, err := run.kind(opt.Part); err != nil {
+		return Exported{}, err
+	}
+	state, info, err := run.weightsToExport(opt.Weights)
+	if err != nil {
+		return Exported{}, err
+	}
+	return run.exportWeights(path, state, info, opt)
+}
+
+// exportWeights is ExportWeights with the weights of a checkpoint.
+func (r *Run) exportWeights(path string, state models.StateDict, info CheckpointInfo, opt ExportOptions) (Exported, error) {
+	kind, err := r.kind(opt.Part)
 	if err != nil {
 		return Exported{}, err
 	}
@@ -31,11 +43,7 @@ func ExportWeights(run *Run, path string, opt ExportOptions) (Exported, error) {
 	if _, err := os.Stat(path); err == nil && !opt.Force {
 		return Exported{}, fmt.Errorf("finetune: export: %s exists: choose another name, or replace it by --force", path)
 	}
-	state, info, err := run.weightsToExport(opt.Weights)
-	if err != nil {
-		return Exported{}, err
-	}
-	part, err := run.Part(kind, info)
+	part, err := r.Part(kind, info)
 	if err != nil {
 		return Exported{}, err
 	}

@@ -102,6 +102,13 @@ func (i *Imported) Export(ctx context.Context, path string, opt ExportOptions) (
 	return r.export(ctx, path, i.State, CheckpointInfo{}, opt)
 }
 
+// ExportWeights writes a part of the network as a safetensors file, see
+// ExportWeights.
+func (i *Imported) ExportWeights(path string, opt ExportOptions) (Exported, error) {
+	r := &Run{Dir: i.Config.Init, Config: i.Config}
+	return r.exportWeights(path, i.State, CheckpointInfo{}, opt)
+}
+
 // AdoptNetwork takes over the network of the checkpoint that c starts from, its
 // channels and its normalisation: of a run, what its configuration says, else what a
 // profile reads off the file. It changes nothing when no profile reads the file.
@@ -180,17 +187,8 @@ func foreignWeights(path string) (state models.StateDict, ignored []string, err 
 	if err != nil {
 		return nil, nil, err
 	}
-	read, err := plan.Load()
-	if err != nil {
+	if state, err = plan.Load(); err != nil {
 		return nil, nil, err
-	}
-	state = models.StateDict{}
-	for name, v := range read {
-		// A classifier of one layer is not numbered in a run.
-		if len(plan.Network.Classifier) == 1 {
-			name = strings.Replace(name, "fc.0.", "fc.", 1)
-		}
-		state[name] = v
 	}
 	for _, r := range plan.Coverage {
 		if r.Status == checkpoint.Ignored {

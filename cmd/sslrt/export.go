@@ -85,7 +85,7 @@ PyTorch or safetensors; see sslrt import for how it is read.`,
 			opt.Model.KeepBatchNorm = !fold
 			opt.Check.Slow = sayChecking(s)
 			if checkpoint != "" {
-				return exportCheckpoint(cmd.Context(), s, g, checkpoint, args[0], &read, opt)
+				return exportCheckpoint(cmd.Context(), s, g, checkpoint, args[0], to, &read, opt)
 			}
 			r, err := finetune.OpenRun(run)
 			if err != nil {
@@ -126,7 +126,7 @@ func changedAny(cmd *cobra.Command, flags ...string) bool {
 }
 
 // exportCheckpoint imports and exports in one go.
-func exportCheckpoint(ctx context.Context, s streams, g *global, checkpoint, path string, read *checkpointFlags, opt finetune.ExportOptions) error {
+func exportCheckpoint(ctx context.Context, s streams, g *global, checkpoint, path, to string, read *checkpointFlags, opt finetune.ExportOptions) error {
 	how, classes, err := read.options()
 	if err != nil {
 		return err
@@ -135,7 +135,12 @@ func exportCheckpoint(ctx context.Context, s streams, g *global, checkpoint, pat
 	if err != nil {
 		return err
 	}
-	done, err := network.Export(ctx, path, opt)
+	var done finetune.Exported
+	if to == "safetensors" {
+		done, err = network.ExportWeights(path, opt)
+	} else {
+		done, err = network.Export(ctx, path, opt)
+	}
 	if err != nil {
 		return err
 	}
@@ -147,6 +152,9 @@ func exportCheckpoint(ctx context.Context, s streams, g *global, checkpoint, pat
 	}
 	if err := printPlan(s.out, network.Plan, false); err != nil {
 		return err
+	}
+	if to == "safetensors" {
+		return reportWeights(s, g, r, done)
 	}
 	return reportExport(s, g, r, done)
 }

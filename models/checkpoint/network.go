@@ -80,6 +80,17 @@ func (r *ResNet) encoder() (models.Encoder, error) {
 	return framed{net, r.InputNorm, r.Last}, nil
 }
 
+// ClassifierForward applies the classifier to x: [N, D]. A single layer is called fc,
+// as in torchvision; several are numbered.
+func (n *Network) ClassifierForward(s models.Scope, x *op.Node) *op.Node {
+	if single(n.Classifier) {
+		return models.Linear(s, x, n.Classifier[0].Out, n.Classifier[0].Bias)
+	}
+	return n.Classifier.Forward(s, x)
+}
+
+func single(q models.Sequence) bool { return len(q) == 1 && q[0].Kind == models.LayerLinear }
+
 // String describes the network in a few words.
 func (n *Network) String() string {
 	switch {

@@ -310,12 +310,18 @@ func (p *Plan) heads() error {
 		if c == nil {
 			continue
 		}
-		p.take(part, c.params)
 		if part == PartProjector {
 			p.Network.Projector = c.layers
 		} else {
 			p.Network.Classifier = c.layers
+			if single(c.layers) {
+				for name, s := range c.params {
+					p.sources[part+"."+strings.TrimPrefix(name, "0.")] = s
+				}
+				continue
+			}
 		}
+		p.take(part, c.params)
 	}
 	return nil
 }
@@ -380,7 +386,7 @@ func (p *Plan) graph(encoder models.Encoder) ([]models.Spec, error) {
 		p.Network.Projector.Forward(scope.Sub(PartProjector), h)
 	}
 	if p.Network.Classifier != nil {
-		p.Network.Classifier.Forward(scope.Sub(PartClassifier), h)
+		p.Network.ClassifierForward(scope.Sub(PartClassifier), h)
 	}
 	return params.Specs(), g.Err()
 }
