@@ -143,14 +143,14 @@ func inspectONNX(s streams, g *global, path string) error {
 	}{path, "onnx", m.Opset(""), ports(m.Graph.Inputs), ports(m.Graph.Outputs), meta, len(m.Graph.Nodes), values})
 }
 
-// inspectSafetensors shows how the file would be imported, but for checkpoints of
-// this program, which are shown as they are.
+// inspectSafetensors shows what is in the file, and for weights of others how they
+// would be imported.
 func (c *checkpointFlags) inspectSafetensors(s streams, g *global, path string) error {
 	infos, meta, err := models.ListSafetensors(path)
 	if err != nil {
 		return fmt.Errorf("inspect: %w", err)
 	}
-	if meta["format"] != "sslrt" && !g.json || len(c.given()) > 0 {
+	if len(c.given()) > 0 {
 		return c.inspect(s, g, path)
 	}
 	values := 0
@@ -182,7 +182,11 @@ func (c *checkpointFlags) inspectSafetensors(s streams, g *global, path string) 
 	for _, t := range tensors {
 		fmt.Fprintf(w, "%s\t%s\t[%s]\n", t.Name, t.DType, strings.Join(t.Shape, ", "))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil || meta["format"] == "sslrt" {
+		return err
+	}
+	fmt.Fprintln(s.out, "\nsslrt import would read it so:")
+	return c.inspect(s, g, path)
 }
 
 func inspectRun(s streams, g *global, path string) error {
