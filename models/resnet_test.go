@@ -180,7 +180,7 @@ func TestParamsErrors(t *testing.T) {
 		},
 		"unknown activation": func() error {
 			g := op.NewGraph()
-			net := models.ResNet{Blocks: []int{1}, Widths: []int{2}, Stem: models.StemCIFAR, Activation: "gelu"}
+			net := models.ResNet{Blocks: []int{1}, Widths: []int{2}, Stem: models.StemCIFAR, Activation: "swish"}
 			net.Forward(models.NewScope(models.NewParams(g), true), g.Input("x", op.Float32, op.Batched(2, 3, 8, 8)))
 			return g.Err()
 		},
