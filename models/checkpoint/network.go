@@ -84,7 +84,7 @@ func (r *ResNet) encoder() (models.Encoder, error) {
 // as in torchvision; several are numbered.
 func (n *Network) ClassifierForward(s models.Scope, x *op.Node) *op.Node {
 	if single(n.Classifier) {
-		return models.Linear(s, x, n.Classifier[0].Out, n.Classifier[0].Bias)
+		return models.Linear(s, x, n.Classifier[0].Out, !n.Classifier[0].NoBias)
 	}
 	return n.Classifier.Forward(s, x)
 }
