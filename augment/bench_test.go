@@ -188,3 +188,13 @@ func BenchmarkYCbCr420(b *testing.B) {
 		FromImage(src)
 	}
 }
+
+func BenchmarkDecodeJPEG(b *testing.B) {
+	data := jpegBytes(b, gradient(500, 375, 1).ToImage())
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Decode(bytes.NewReader(data)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -27,6 +27,13 @@ type Case struct {
 	// raw holds the whole entry, for keys that only some kinds have.
 	raw json.RawMessage
 	dir string
+
+	// measured is what running the case found, for the report.
+	measured []string
+}
+
+func (c *Case) measure(format string, args ...any) {
+	c.measured = append(c.measured, c.Name+": "+fmt.Sprintf(format, args...))
 }
 
 // Tolerance says how far a result may be from the truth:

@@ -3,7 +3,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/color"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -53,13 +56,18 @@ func runPreprocess(c *Case, _ engine.Machine) error {
 	if err != nil {
 		return err
 	}
-	own, err := augment.DecodeFile(filepath.Join(c.dir, extra.SourceFile))
+	file := filepath.Join(c.dir, extra.SourceFile)
+	own, err := augment.DecodeFile(file)
 	if err != nil {
 		return err
 	}
 	limit := extra.Tolerance
 	worst, mean, err := pixelDistance("decoded", own, reference)
 	if err != nil {
+		return err
+	}
+	c.measure("decoded by %s: differs by up to %g levels, mean %.4f", augment.Decoders, worst, mean)
+	if err := c.measureStandard(file, reference); err != nil {
 		return err
 	}
 	if worst > limit.DecoderMax || mean > limit.DecoderMean {
@@ -83,9 +91,51 @@ func runPreprocess(c *Case, _ engine.Machine) error {
 			if err := closeTo("file to "+out, pre, own, want, e.Max, e.Mean); err != nil {
 				return err
 			}
+			if !a.has(turnedPrefix + out) {
+				continue
+			}
+			turned, err := augment.DecodeFileWith(file, augment.DecodeOptions{Orient: true})
+			if err != nil {
+				return err
+			}
+			if want, err = a.floats(turnedPrefix + out); err != nil {
+				return err
+			}
+			if err := closeTo("turned file to "+out, pre, turned, want, e.Max, e.Mean); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// turnedPrefix starts the names of arrays whose picture was turned upright first.
+const turnedPrefix = "exif_transposed_"
+
+// measureStandard reports how far Go's own decoder and colours are off, to compare.
+func (c *Case) measureStandard(file string, reference *augment.Image) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	src, _, err := image.Decode(f)
+	if err != nil {
+		c.measure("Go's standard library: %v", err)
+		return nil
+	}
+	m := augment.NewImage(src.Bounds().Dx(), src.Bounds().Dy())
+	for y := range m.H {
+		for x := range m.W {
+			p := color.NRGBAModel.Convert(src.At(src.Bounds().Min.X+x, src.Bounds().Min.Y+y)).(color.NRGBA)
+			copy(m.Pix[(y*m.W+x)*3:], []uint8{p.R, p.G, p.B})
+		}
+	}
+	worst, mean, err := pixelDistance("decoded", m, reference)
+	if err == nil {
+		c.measure("by Go's standard library: up to %g, mean %.4f", worst, mean)
+	}
+	return err
 }
 
 // decoded returns the pixels that the reference decoded. A 16-bit image was

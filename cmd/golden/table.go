@@ -27,6 +27,7 @@ type table struct {
 	reasons  map[string][]string // cases by group, kind and reason
 	order    []string            // of reasons
 	notes    []string
+	measured []string
 }
 
 func (t *table) note(format string, args ...any) {
@@ -36,6 +37,7 @@ func (t *table) note(format string, args ...any) {
 // add records the outcome of a case.
 func (t *table) add(group string, c *Case, m engine.Machine, err error) {
 	machine := machineName(m)
+	t.measured, c.measured = append(t.measured, c.measured...), nil
 	r := t.row(group, c.Op, machine)
 	var n notCovered
 	switch {
@@ -98,6 +100,9 @@ func (t *table) print(w io.Writer) {
 		}
 	}
 	tw.Flush()
+	for _, m := range t.measured {
+		fmt.Fprintln(w, m)
+	}
 	section(w, "failed", t.failures)
 	var open []string
 	for _, key := range t.order {
