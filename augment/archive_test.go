@@ -256,3 +256,30 @@ func TestTemporaryFilesGo(t *testing.T) {
 		t.Errorf("left %v", left)
 	}
 }
+
+// An index costs memory for names and places, not for what lies there.
+func TestTarMemory(t *testing.T) {
+	const n = 5000
+	big := append(grayPNG(t, 1), make([]byte, 4000)...)
+	var members []member
+	for i := range n {
+		members = append(members, member{fmt.Sprintf("shard/%06d.png", i), big}, member{fmt.Sprintf("shard/%06d.cls", i), fmt.Append(nil, i%10)})
+	}
+	path := file(t, "x.tar", tarBytes(t, members...))
+	members = nil
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	s := open(t, SourceOptions{}, path)
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if held := int64(after.HeapAlloc) - int64(before.HeapAlloc); held > 400*n {
+		t.Errorf("%d bytes are held for %d images", held, n)
+	}
+	if s.Len() != n || len(s.Classes()) != 10 || s.Label(n-1) != (n-1)%10 {
+		t.Errorf("%d images, classes %v", s.Len(), s.Classes())
+	}
+	if _, err := s.Image(n - 1); err != nil {
+		t.Error(err)
+	}
+}

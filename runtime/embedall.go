@@ -49,6 +49,7 @@ func EmbedAll(ctx context.Context, e *Encoder, src augment.Source, sink Sink, op
 	}
 	defer loader.Close()
 	out := make([]float32, size*e.net.dim)
+	classes := src.Classes()
 	for done := 0; ; {
 		b, err := loader.Next(ctx)
 		if errors.Is(err, io.EOF) {
@@ -76,7 +77,7 @@ func EmbedAll(ctx context.Context, e *Encoder, src augment.Source, sink Sink, op
 			if b.Failed != nil && b.Failed[k] != nil {
 				continue
 			}
-			if err := sink.Write(src.Name(i), className(src, i), out[k*e.net.dim:(k+1)*e.net.dim]); err != nil {
+			if err := sink.Write(src.Name(i), className(classes, src.Label(i)), out[k*e.net.dim:(k+1)*e.net.dim]); err != nil {
 				return sum, fmt.Errorf("runtime: embed: %w", err)
 			}
 			sum.Embedded++
@@ -98,10 +99,10 @@ func (s *Summary) none(src augment.Source, what string) error {
 	return fmt.Errorf("runtime: %s: none of %d images could be read; the first: %w", what, src.Len(), s.Skipped[0].Err)
 }
 
-// className returns the class of image i by name, "" if it has none.
-func className(src augment.Source, i int) string {
-	if l := src.Label(i); l >= 0 {
-		return src.Classes()[l]
+// className returns a class by name, "" for none.
+func className(classes []string, label int) string {
+	if label < 0 {
+		return ""
 	}
-	return ""
+	return classes[label]
 }
