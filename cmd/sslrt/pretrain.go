@@ -32,9 +32,10 @@ func newPretrain(s streams, g *global) *cobra.Command {
   denoise      the same, from an image spoilt by --noise
   supervised   cross-entropy of the classes
 
-DATA is a folder (class subfolders are labels, else unlabelled), one image, a glob,
-a text file of paths, - for paths on standard input, a zip of images, or MNIST-style
-IDX files. Several may be given.
+DATA is a folder (class subfolders are labels, else unlabelled), an image, a zip or
+tar of images, WebDataset shards, CIFAR batches, MNIST-style IDX files, .npz or .npy
+arrays, a text file of paths, a pattern, or - for paths on standard input. Several
+may be given.
 
 The run is kept in a directory: config.yaml, metrics.jsonl, preview.png and
 checkpoints; autoencoders add reconstruction.png. The defaults are lightly's
