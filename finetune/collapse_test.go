@@ -21,6 +21,8 @@ func TestCollapse(t *testing.T) {
 		"fashion, temperature 1":       {fashion, 3.9205, -2.3567, 12.21, chance32, false},
 		"fashion, temperature 0.15":    {fashion, 4.5278, -2.3643, 10.63, chance32, false},
 		"fashion, temperature 0.07":    {fashion, 8.1263, -1.7486, 7.75, chance32, false},
+		"the same, 187 steps":          {fashion, 5.2144, -1.1228, 9.03, chance32, false}, // its neighbours are the best of all
+		"the same, 561 steps":          {fashion, 3.2366, -1.0897, 9.66, chance32, false},
 		"cifar, temperature 0.5":       {cifar, 3.8812, -3.2011, 21.18, chance32, false},
 		"wide, temperature 0.5":        {wide, 4.5512, -2.9386, 22.03, chance64, false},
 		"wide, temperature 0.1":        {wide, 5.6143, -2.8060, 18.94, chance64, false},

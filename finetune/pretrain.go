@@ -51,7 +51,8 @@ type Events struct {
 // Result is what a finished run leaves.
 type Result struct {
 	Dir        string
-	Steps      int
+	Steps      int // of the whole run
+	Trained    int // of them by this process
 	Epochs     int
 	Metrics    map[string]float64 // of the last epoch
 	Best       Best               // by Config.BestBy

@@ -39,6 +39,7 @@ type trainer struct {
 	record  *recorder
 	unlock  func()
 	perEp   int // steps
+	from    int // the step where this process began
 	at      CheckpointInfo
 
 	pace          *pace
@@ -101,7 +102,7 @@ func (t *trainer) prepare() error {
 			return err
 		}
 	}
-	t.at = info
+	t.at, t.from = info, info.Step
 	t.at.Total = c.Epochs * t.perEp
 	t.at.best.Metric = c.BestBy
 	if !t.finished() {
@@ -189,7 +190,7 @@ func (t *trainer) result(metrics map[string]float64) (*Result, error) {
 		delete(metrics, "step")
 	}
 	p := t.progress(0)
-	return &Result{Dir: t.Dir, Steps: t.at.Step, Epochs: t.at.Epoch, Metrics: metrics,
+	return &Result{Dir: t.Dir, Steps: t.at.Step, Trained: t.at.Step - t.from, Epochs: t.at.Epoch, Metrics: metrics,
 		Best: t.at.best, Stopped: t.at.Step < t.at.Total, Images: t.src.Len(), Skipped: len(t.reported),
 		Seconds: (t.pace.now() - t.pace.started).Seconds(), ImagesPerS: p.ImagesPerS, DataWait: p.DataWait}, nil
 }

@@ -152,8 +152,15 @@ func (r *trainReport) finish() {
 // printSummary says what a run left and what to type next.
 func printSummary(w io.Writer, c *finetune.Config, res *finetune.Result) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %d steps in %s, %.0f images/s, %.0f%% of the time waiting for data\n",
-		res.Dir, res.Steps, time.Duration(res.Seconds*float64(time.Second)).Round(time.Second), res.ImagesPerS, 100*res.DataWait)
+	switch {
+	case res.Steps == 0:
+		fmt.Fprintf(&b, "%s: no epochs, the initial weights are kept\n", res.Dir)
+	case res.Trained == 0:
+		fmt.Fprintf(&b, "%s: nothing was left to do after %d steps\n", res.Dir, res.Steps)
+	default:
+		fmt.Fprintf(&b, "%s: %d steps in %s, %.0f images/s, %.0f%% of the time waiting for data\n",
+			res.Dir, res.Trained, time.Duration(res.Seconds*float64(time.Second)).Round(time.Second), res.ImagesPerS, 100*res.DataWait)
+	}
 	next := "sslrt export " + exportName(c) + " --run " + shellWord(res.Dir)
 	if best := res.Best; best.Epoch > 0 {
 		fmt.Fprintf(&b, "best %s: %.4f in epoch %d of %d\n", best.Metric, best.Value, best.Epoch, res.Epochs)
