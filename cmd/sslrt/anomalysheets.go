@@ -25,9 +25,29 @@ const (
 	sheetSide   = 224 // pixels of a picture on a sheet
 )
 
-// writeSheets draws the images with the highest scores, and those next to the
-// threshold, each beside its heatmap where there is one.
+// writeSheets writes the sheets of detectorSheets as worst.png and borderline.png.
 func writeSheets(ctx context.Context, dir string, d *runtime.Detector, src augment.Source, all []scoredImage, low, high float64) error {
+	sheets, err := detectorSheets(ctx, d, src, all, low, high)
+	if err != nil {
+		return err
+	}
+	for _, s := range sheets {
+		if err := writePNG(filepath.Join(dir, s.file), s.image.ToImage()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// contactSheet is a picture of several images.
+type contactSheet struct {
+	file, title, caption string
+	image                *augment.Image
+}
+
+// detectorSheets draws the images with the highest scores, and those next to the
+// threshold, each beside its heatmap where there is one.
+func detectorSheets(ctx context.Context, d *runtime.Detector, src augment.Source, all []scoredImage, low, high float64) ([]contactSheet, error) {
 	worst := slices.Clone(all)
 	slices.SortStableFunc(worst, func(a, b scoredImage) int { return cmp.Compare(b.score, a.score) })
 	border := slices.Clone(all)
@@ -36,15 +56,16 @@ func writeSheets(ctx context.Context, dir string, d *runtime.Detector, src augme
 	})
 	border = border[:min(sheetImages, len(border))]
 	slices.SortStableFunc(border, func(a, b scoredImage) int { return cmp.Compare(b.score, a.score) })
-	for _, sheet := range []struct {
-		name   string
-		images []scoredImage
-	}{{"worst.png", worst[:min(sheetImages, len(worst))]}, {"borderline.png", border}} {
+	sheets := []contactSheet{
+		{file: "worst.png", title: "Highest scores", caption: "the highest scores, row by row"},
+		{file: "borderline.png", title: "Next to the threshold", caption: "the scores next to the threshold, the highest first"},
+	}
+	for k, images := range [][]scoredImage{worst[:min(sheetImages, len(worst))], border} {
 		var pictures []*augment.Image
-		for _, s := range sheet.images {
+		for _, s := range images {
 			m, err := src.Image(s.index)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			pictures = append(pictures, thumbnail(m))
 			if !d.HasHeatmap() {
@@ -52,16 +73,14 @@ func writeSheets(ctx context.Context, dir string, d *runtime.Detector, src augme
 			}
 			found, err := d.Detect(ctx, m)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			h := found.Heatmap.Over(m.W, m.H, float32(low))
 			pictures = append(pictures, thumbnail(h.Overlay(m, low, high)))
 		}
-		if err := writePNG(filepath.Join(dir, sheet.name), augment.Sheet(pictures, 8, 1).ToImage()); err != nil {
-			return err
-		}
+		sheets[k].image = augment.Sheet(pictures, 8, 1)
 	}
-	return nil
+	return sheets, nil
 }
 
 func thumbnail(m *augment.Image) *augment.Image {

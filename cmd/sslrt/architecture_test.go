@@ -20,7 +20,7 @@ var layers = map[string][]string{
 
 	"cmd/onnxcheck": {"finetune"},
 
-	"finetune":                {"finetune/objective", "finetune/optim", "finetune/knn", "finetune/metrics", "finetune/linear", "finetune/cluster", "finetune/project", "finetune/anomaly", "finetune/probe", "finetune/compare", "finetune/detector", "finetune/tensorboard", "models/checkpoint", "runtime"},
+	"finetune":                {"finetune/objective", "finetune/optim", "finetune/knn", "finetune/metrics", "finetune/linear", "finetune/cluster", "finetune/project", "finetune/anomaly", "finetune/probe", "finetune/compare", "finetune/report", "finetune/detector", "finetune/tensorboard", "models/checkpoint", "runtime"},
 	"finetune/objective":      {"finetune/train"},
 	"finetune/optim":          {"finetune/train"},
 	"finetune/train":          {"finetune/engine"},
@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	"finetune/project":        {"finetune/distance", "augment"},
 	"finetune/anomaly":        {"finetune/distance"},
 	"finetune/probe":          {"finetune/linear", "finetune/metrics", "models/onnx"},
+	"finetune/report":         {},
 	"finetune/compare":        {"finetune/probe", "finetune/knn", "finetune/cluster", "finetune/metrics"},
 	"finetune/detector":       {"finetune/metrics", "finetune/cluster", "runtime"},
 	"finetune/tensorboard":    {"augment"},

@@ -176,18 +176,9 @@ func (f *finetuneFlags) start(ctx context.Context, s streams, g *global, from st
 
 // measure classifies the test images with the weights of the best epoch.
 func (f *finetuneFlags) measure(ctx context.Context, s streams, g *global, run *finetune.Run, result *finetune.Result) error {
-	dir, err := os.MkdirTemp("", "sslrt-finetune-*")
-	if err != nil {
-		return fmt.Errorf("finetune: %w", err)
-	}
-	defer os.RemoveAll(dir)
 	weights := finetune.WeightsLast
 	if run.Config.Validation > 0 {
 		weights = finetune.WeightsBest
-	}
-	file := filepath.Join(dir, "classifier.onnx")
-	if _, err := finetune.Export(ctx, run, file, finetune.ExportOptions{Part: onnx.KindClassifier, Weights: weights, NoVerify: true, Version: programVersion()}); err != nil {
-		return err
 	}
 	if f.results.output != "" { // checked against the graph, as every file that stays
 		opt := finetune.ExportOptions{Part: onnx.KindClassifier, Weights: weights, Version: programVersion(), Force: f.results.force}
@@ -195,33 +186,57 @@ func (f *finetuneFlags) measure(ctx context.Context, s streams, g *global, run *
 			return err
 		}
 	}
-	test, err := openLabelled(&dataFlags{}, f.test, "test", s)
+	l, err := classifyTest(ctx, s, &dataFlags{}, run, f.test, weights)
 	if err != nil {
 		return err
 	}
-	defer test.Close()
-	net, err := runtime.Load(file, runtime.Options{Output: "logits", Session: ort.Options{Device: run.Config.Device, Threads: run.Config.Threads}})
-	if err != nil {
-		return err
-	}
-	defer net.Close()
-	e := encoderFlags{job: runtime.JobOptions{Workers: run.Config.Workers}}
-	l := &labelledSets{learned: run.Config.Classes}
-	sum, err := e.embed(ctx, s, "classify test images", net, test, &l.test)
-	if err != nil {
-		return err
-	}
-	l.skipped = len(sum.Skipped)
-	l.match(test.Classes())
-	logits := widen(l.test.X, len(l.learned), len(l.classes))
 	c := &run.Config
-	out := &outcome{method: "finetune", logits: logits, probability: metrics.Softmax(logits, len(l.classes), 1), temperature: 1,
+	out := &outcome{method: "finetune", logits: l.logits, probability: metrics.Softmax(l.logits, len(l.classes), 1), temperature: 1,
 		protocol: fmt.Sprintf("fine-tuning: %s and a linear layer, %d epochs of %d images (%s of the labels, %g of them held back), %s, learning rate %g, batch %d, weights of the %s epoch, seed %d",
 			c.Encoder, result.Epochs, result.Images, f.labels, c.Validation, c.Optimizer, c.LR, c.BatchSize, weights, c.Seed)}
-	r, confusion, err := measure(out, l)
+	r, confusion, err := measure(out, &l.labelledSets)
 	if err != nil {
 		return err
 	}
 	r.Path = f.results.output
 	return f.results.print(s, g, r, confusion, l.classes)
+}
+
+// classified are labelled images and a classifier's logits for them.
+type classified struct {
+	labelledSets
+	logits []float64 // [images, classes]
+}
+
+// classifyTest classifies labelled images by a run.
+func classifyTest(ctx context.Context, s streams, data *dataFlags, run *finetune.Run, paths []string, weights string) (*classified, error) {
+	dir, err := os.MkdirTemp("", "sslrt-classify-*")
+	if err != nil {
+		return nil, fmt.Errorf("finetune: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "classifier.onnx")
+	if _, err := finetune.Export(ctx, run, file, finetune.ExportOptions{Part: onnx.KindClassifier, Weights: weights, NoVerify: true, Version: programVersion()}); err != nil {
+		return nil, err
+	}
+	test, err := openLabelled(data, paths, "test", s)
+	if err != nil {
+		return nil, err
+	}
+	defer test.Close()
+	net, err := runtime.Load(file, runtime.Options{Output: "logits", Session: ort.Options{Device: run.Config.Device, Threads: run.Config.Threads}})
+	if err != nil {
+		return nil, err
+	}
+	defer net.Close()
+	e := encoderFlags{job: runtime.JobOptions{Workers: run.Config.Workers}}
+	l := &classified{labelledSets: labelledSets{learned: run.Config.Classes}}
+	sum, err := e.embed(ctx, s, "classify test images", net, test, &l.test)
+	if err != nil {
+		return nil, err
+	}
+	l.skipped = len(sum.Skipped)
+	l.match(test.Classes())
+	l.logits = widen(l.test.X, len(l.learned), len(l.classes))
+	return l, nil
 }

@@ -106,6 +106,7 @@ var commands = []func(streams, *global) *cobra.Command{
 	newEvaluate,
 	newAnomaly,
 	newCompare,
+	newReport,
 	newCluster,
 	newProject,
 	newAugment,
