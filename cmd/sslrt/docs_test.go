@@ -7,10 +7,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/finetune"
 	"github.com/sslrt/sslrt/models/onnx"
 	"github.com/sslrt/sslrt/runtime/ort"
 )
@@ -68,6 +70,30 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 	if seen < 10 {
 		t.Errorf("found %d commands in the documents, want more: is the pattern right?", seen)
+	}
+}
+
+// TestDocumentedAugmentations wants every transform and preset named.
+func TestDocumentedAugmentations(t *testing.T) {
+	page, err := os.ReadFile("../../docs/augment.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range slices.Concat(augment.TransformNames(), augment.Presets()) {
+		if !strings.Contains(string(page), "`"+name+"`") {
+			t.Errorf("docs/augment.md has no %s", name)
+		}
+	}
+	for _, text := range regexp.MustCompile("(?ms)^```yaml\n(.*?)^```").FindAllStringSubmatch(string(page), -1) {
+		c := finetune.DefaultConfig()
+		if strings.HasPrefix(text[1], "-") {
+			err = c.Set("augment", text[1])
+		} else {
+			err = c.Apply([]byte(text[1]))
+		}
+		if err != nil {
+			t.Errorf("%v in\n%s", err, text[1])
+		}
 	}
 }
 
