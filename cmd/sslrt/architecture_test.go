@@ -20,7 +20,7 @@ var layers = map[string][]string{
 
 	"cmd/onnxcheck": {"finetune"},
 
-	"finetune":                {"finetune/objective", "finetune/optim", "finetune/knn", "finetune/metrics", "finetune/linear", "finetune/cluster", "finetune/project", "finetune/anomaly", "finetune/probe", "finetune/compare", "finetune/report", "finetune/detector", "finetune/tensorboard", "models/checkpoint", "runtime"},
+	"finetune":                {"finetune/objective", "finetune/optim", "finetune/knn", "finetune/metrics", "finetune/linear", "finetune/cluster", "finetune/project", "finetune/search", "finetune/anomaly", "finetune/probe", "finetune/compare", "finetune/report", "finetune/detector", "finetune/tensorboard", "models/checkpoint", "runtime"},
 	"finetune/objective":      {"finetune/train"},
 	"finetune/optim":          {"finetune/train"},
 	"finetune/train":          {"finetune/engine"},
@@ -31,6 +31,7 @@ var layers = map[string][]string{
 	"finetune/metrics":        {"finetune/distance"},
 	"finetune/linear":         {"finetune/distance"},
 	"finetune/cluster":        {"finetune/distance", "models/onnx"},
+	"finetune/search":         {"finetune/knn", "finetune/cluster", "finetune/distance"},
 	"finetune/project":        {"finetune/distance", "augment"},
 	"finetune/anomaly":        {"finetune/distance"},
 	"finetune/probe":          {"finetune/linear", "finetune/metrics", "models/onnx"},

@@ -56,15 +56,17 @@ func (v *vectors) tableName(i int) string {
 
 // writeTable writes a .csv file that appears when it is complete.
 func writeTable(path string, columns []string, fill func(row func(...string) error) error) error {
-	return writeWhole(path, func(w io.Writer) error {
-		t := csv.NewWriter(w)
-		t.Write(columns) // errors are kept until Flush
-		if err := fill(func(fields ...string) error { return t.Write(fields) }); err != nil {
-			return err
-		}
-		t.Flush()
-		return t.Error()
-	})
+	return writeWhole(path, func(w io.Writer) error { return writeRows(w, columns, fill) })
+}
+
+func writeRows(w io.Writer, columns []string, fill func(row func(...string) error) error) error {
+	t := csv.NewWriter(w)
+	t.Write(columns) // errors are kept until Flush
+	if err := fill(func(fields ...string) error { return t.Write(fields) }); err != nil {
+		return err
+	}
+	t.Flush()
+	return t.Error()
 }
 
 // writeModel writes a file that assigns clusters, after comparing what it says with the

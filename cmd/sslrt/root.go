@@ -109,6 +109,7 @@ var commands = []func(streams, *global) *cobra.Command{
 	newReport,
 	newCluster,
 	newProject,
+	newSearch,
 	newAugment,
 	newInspect,
 	newVerify,
