@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/sbinet/npyio/npz"
+	"gonum.org/v1/gonum/mat"
 
 	"github.com/sslrt/sslrt/finetune/engine"
 	"github.com/sslrt/sslrt/models/op"
@@ -155,4 +156,27 @@ func FuzzExpression(f *testing.F) {
 		}()
 		evaluate(map[string]any{"x": x, "N": 3., "D": 4., "True": 1.}, s)
 	})
+}
+
+// TestEmbeddingPadding: the row of padding_idx is looked up and stays untrained.
+func TestEmbeddingPadding(t *testing.T) {
+	dir := t.TempDir()
+	writeGroup(t, dir, "ops", entry{Name: "padding", Op: "embedding", Params: map[string]any{"padding_idx": -2},
+		Inputs: []string{"weight", "index"}, Upstream: []string{"up_y"}, Of: map[string]string{"up_y": "y"},
+		Outputs: []string{"y", "grad_weight"},
+		arrays: map[string]any{"weight": matrix(3, 1, 4, 5, 6), "index": []int64{2, 1, 2}, "up_y": matrix(3, 1, 1, 10, 100),
+			"y": matrix(3, 1, 6, 5, 6), "grad_weight": matrix(3, 1, 0, 0, 101)}})
+	cases, err := choose([]string{"ops"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := runAll(context.Background(), dir, cases, []engine.Machine{engine.Go{}}, false)
+	if err != nil || table.passed() != 1 {
+		t.Errorf("passed: got %d, want 1: %v, %v", table.passed(), table.failures, err)
+	}
+}
+
+// matrix is an array of two axes for a case.
+func matrix(rows, columns int, values ...float64) *mat.Dense {
+	return mat.NewDense(rows, columns, values)
 }

@@ -58,10 +58,27 @@ func buildPad(b *build) (outputs, error) {
 	return outputs{"y": y}, nil
 }
 
+// buildEmbedding looks rows up; the one of padding_idx gets no gradient.
 func buildEmbedding(b *build) (outputs, error) {
+	var p struct {
+		Padding *int `json:"padding_idx"`
+	}
+	if err := b.params(&p); err != nil {
+		return nil, err
+	}
 	w, err := b.x("weight")
 	if err != nil {
 		return nil, err
+	}
+	if p.Padding != nil && len(w.Dims) == 2 {
+		trained := make([]float32, w.Dims[0])
+		for i := range trained {
+			if i != (*p.Padding+len(trained))%len(trained) {
+				trained[i] = 1
+			}
+		}
+		mask := b.g.Const(trained, len(trained), 1)
+		w = op.Where(mask, w, op.StopGradient(w))
 	}
 	index, err := b.labels("index")
 	return outputs{"y": op.Gather(w, index, 0)}, err
