@@ -116,6 +116,7 @@ func (c *Config) AdoptNetwork() error {
 	path := weightsFile(c.Init)
 	if of := runOf(path); of != nil {
 		c.Imported, c.Encoder, c.Width, c.Stem, c.Channels = of.Imported, of.Encoder, of.Width, of.Stem, of.Channels
+		c.Patch, c.Pool = of.Patch, of.Pool
 		if c.Imported != nil {
 			network := *of.Imported
 			network.Projector, network.Classifier = nil, nil

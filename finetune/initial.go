@@ -24,6 +24,7 @@ type Coverage struct {
 	Values   int             // of the loaded tensors
 	Missing  []string        // in the file; they start at random
 	Reshaped []ShapeConflict // they start at random too
+	Resized  []ShapeConflict // position embeddings, interpolated to other images
 	Ignored  []string        // what the run has no use for
 	State    int             // tensors of an optimiser's state: never taken
 }
@@ -101,6 +102,9 @@ func LoadInitial(path string, p *models.Params, state models.StateDict) (*Covera
 			continue
 		}
 		used[name] = true
+		if strings.HasSuffix(name, models.NamePositions) {
+			v = c.positions(s, v)
+		}
 		if v.Dtype() != tensor.Float32 || !v.Shape().Eq(tensor.Shape(s.Node.Dims)) {
 			c.Reshaped = append(c.Reshaped, ShapeConflict{s.Name, v.Shape(), s.Node.Dims})
 			continue
@@ -162,6 +166,20 @@ func damaged(state models.StateDict, meta map[string]string) bool {
 		}
 	}
 	return want != digest(state)
+}
+
+// positions fits the position embeddings of a vision transformer to the size of the
+// run's images.
+func (c *Coverage) positions(s models.Spec, v *tensor.Dense) *tensor.Dense {
+	if v.Shape().Eq(tensor.Shape(s.Node.Dims)) || len(s.Node.Dims) != 3 {
+		return v
+	}
+	fitted, ok := models.FitPositions(v, s.Node.Dims[1])
+	if !ok || !fitted.Shape().Eq(tensor.Shape(s.Node.Dims)) {
+		return v // the report says that the shapes differ
+	}
+	c.Resized = append(c.Resized, ShapeConflict{s.Name, v.Shape(), s.Node.Dims})
+	return fitted
 }
 
 func notFinite(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }
@@ -226,6 +244,11 @@ func (c *Coverage) Table() string {
 		conflicts[i] = fmt.Sprintf("%s is %v, want %v", r.Name, r.Has, r.Run)
 	}
 	row("wrong shape", conflicts)
+	resized := make([]string, len(c.Resized))
+	for i, r := range c.Resized {
+		resized[i] = fmt.Sprintf("%s from %v to %v", r.Name, r.Has, r.Run)
+	}
+	row("interpolated", resized)
 	row("ignored", c.Ignored)
 	if c.State > 0 {
 		fmt.Fprintf(&b, "  %-12s %4d tensors of the optimiser's state\n", "ignored", c.State)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"gorgonia.org/tensor"
+
 	"github.com/sslrt/sslrt/export"
 	"github.com/sslrt/sslrt/finetune/engine"
 	"github.com/sslrt/sslrt/models"
@@ -85,21 +87,29 @@ func TestWrongNetworks(t *testing.T) {
 }
 
 func TestFitPositions(t *testing.T) {
-	v := models.ViT{Patch: 4, Width: 6, Depth: 1, Heads: 2}
-	state := models.StateDict{"encoder.pos_embed": engine.NewTensor(fill("positions", 1, 17, 6), 1, 17, 6)}
-	same, err := v.FitPositions(state, "encoder.", 16)
-	if err != nil || same["encoder.pos_embed"] != state["encoder.pos_embed"] {
-		t.Errorf("positions of the right size were changed (%v)", err)
+	grid := func(tokens, d int) *tensor.Dense {
+		return engine.NewTensor(fill("positions", 1, tokens, d), 1, tokens, d)
 	}
-	other, err := v.FitPositions(state, "encoder.", 24)
-	if err != nil {
-		t.Fatal(err)
+	for _, c := range []struct {
+		x      *tensor.Dense
+		tokens int
+		ok     bool
+	}{
+		{grid(17, 6), 37, true}, // 4x4 and 6x6 behind a class token
+		{grid(16, 6), 36, true}, // the same without
+		{grid(17, 6), 36, false},
+		{grid(7, 6), 17, false}, // 6 are no square
+		{engine.NewTensor(make([]float32, 16*6), 16, 6), 36, false},
+		{engine.NewTensor(make([]int64, 16*6), 1, 16, 6), 36, false},
+	} {
+		y, ok := models.FitPositions(c.x, c.tokens)
+		if ok != c.ok || ok && !slices.Equal([]int(y.Shape()), []int{1, c.tokens, 6}) {
+			t.Errorf("%v to %d tokens: got %v, %t", c.x.Shape(), c.tokens, y, ok)
+		}
 	}
-	if got := other["encoder.pos_embed"].Shape(); !slices.Equal([]int(got), []int{1, 37, 6}) {
-		t.Errorf("got %v", got)
-	}
-	if got := state["encoder.pos_embed"].Shape()[1]; got != 17 {
-		t.Errorf("the state that was given has %d positions now", got)
+	x := grid(17, 6)
+	if y, _ := models.FitPositions(x, 37); !slices.Equal(y.Float32s()[:6], x.Float32s()[:6]) {
+		t.Error("the class token's position has changed")
 	}
 }
 

@@ -35,6 +35,10 @@ type ViT struct {
 
 var _ Encoder = ViT{}
 
+// NamePositions is the name of a transformer's position embeddings, the one
+// parameter whose shape depends on the size of the images.
+const NamePositions = "pos_embed"
+
 // vits are the sizes of DeiT (Touvron et al., 2021) and the paper's.
 var vits = map[string]ViT{
 	"vit_tiny":  {Width: 192, Depth: 12, Heads: 3},
@@ -132,7 +136,7 @@ func (v ViT) Tokens(s Scope, x *op.Node) *op.Node {
 	if x == nil {
 		return nil
 	}
-	x = op.Add(x, s.Weight("pos_embed", Normal(0.02), 1, x.Dims[1], v.Width))
+	x = op.Add(x, s.Weight(NamePositions, Normal(0.02), 1, x.Dims[1], v.Width))
 	for i := range v.Depth {
 		x = v.block(s.Sub("blocks."+strconv.Itoa(i)), x)
 	}

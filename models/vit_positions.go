@@ -2,7 +2,6 @@ package models
 
 import (
 	"fmt"
-	"maps"
 	"math"
 
 	"gorgonia.org/tensor"
@@ -94,20 +93,30 @@ func cubic(x float64) float64 {
 	return 0
 }
 
-// FitPositions returns state with the position embeddings of v, named
-// prefix+"pos_embed", resized for square images of a size in pixels, where the state
-// has them for another one.
-func (v ViT) FitPositions(state StateDict, prefix string, imageSize int) (StateDict, error) {
-	name, side := prefix+"pos_embed", imageSize/v.Patch
-	t := state[name]
-	if t == nil || len(t.Shape()) != 3 || t.Shape()[1] == v.prefix()+side*side {
-		return state, nil
+// FitPositions resizes the position embeddings of a vision transformer to so many
+// tokens, for square grids of patches with or without a class token before them. ok
+// is false where that cannot be: other tensors, other grids.
+func FitPositions(t *tensor.Dense, tokens int) (fitted *tensor.Dense, ok bool) {
+	s := t.Shape()
+	if t.Dtype() != tensor.Float32 || len(s) != 3 || s[0] != 1 {
+		return nil, false
 	}
-	resized, err := ResizePositions(t, [2]int{}, [2]int{side, side}, v.prefix())
-	if err != nil {
-		return nil, err
+	for prefix := range 2 {
+		from, to := side(s[1]-prefix), side(tokens-prefix)
+		if from == 0 || to == 0 {
+			continue
+		}
+		fitted, err := ResizePositions(t, [2]int{from, from}, [2]int{to, to}, prefix)
+		return fitted, err == nil
 	}
-	out := maps.Clone(state)
-	out[name] = resized
-	return out, nil
+	return nil, false
+}
+
+// side returns the side of a square of n patches, 0 if it is none.
+func side(n int) int {
+	root := int(math.Round(math.Sqrt(float64(max(n, 0)))))
+	if root*root != n {
+		return 0
+	}
+	return root
 }
