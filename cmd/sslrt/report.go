@@ -76,7 +76,7 @@ func (f *reportFlags) run(ctx context.Context, s streams, g *global, of string) 
 	}
 	var src augment.Source
 	if len(f.images) > 0 {
-		if src, err = f.data.open(f.images, "", s); err != nil {
+		if src, err = f.data.open(f.images, "test", s); err != nil {
 			return err
 		}
 		defer src.Close()
