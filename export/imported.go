@@ -82,10 +82,18 @@ func (e *Imported) open(opt ImportOptions) error {
 		outputs := e.model.Graph.Outputs
 		e.Output = outputs[max(slices.IndexFunc(outputs, func(o *onnx.ValueInfo) bool { return len(o.Dims) == 2 }), 0)].Name
 	}
+	for _, n := range e.model.Graph.Nodes {
+		if n.OpType == "BatchNormalization" && len(n.Inputs) == 5 {
+			e.stats[n.Inputs[3]], e.stats[n.Inputs[4]] = true, true
+		}
+	}
 	g := op.NewGraph()
-	p := models.NewParams(g)
-	y := e.Forward(models.NewScope(p, false), g.Input("image", op.Float32, op.Batched(append([]int{2}, e.image...)...)))
+	x := g.Input("image", op.Float32, op.Batched(append([]int{2}, e.image...)...))
 	if err := g.Err(); err != nil {
+		return err
+	}
+	y, err := e.forward(models.NewScope(models.NewParams(g), false), x, func(name string, v *tensor.Dense) { e.params[name] = v })
+	if err != nil {
 		return err
 	}
 	if e.size = y.Dims[1]; len(e.params) == 0 {
@@ -128,23 +136,23 @@ func (e *Imported) Forward(s models.Scope, x *op.Node) *op.Node {
 	if x == nil {
 		return nil
 	}
-	y, err := e.forward(s, x)
+	y, err := e.forward(s, x, func(string, *tensor.Dense) {})
 	if err != nil {
 		return s.Graph.Fail("export: imported network: %w", err)
 	}
 	return y
 }
 
-func (e *Imported) forward(s models.Scope, x *op.Node) (*op.Node, error) {
+// forward tells read of each parameter that it comes upon.
+func (e *Imported) forward(s models.Scope, x *op.Node, read func(name string, v *tensor.Dense)) (*op.Node, error) {
 	mode := Inference
 	if s.Train {
 		mode = Training
 	}
 	d := newDecoder(e.model, s.Graph, DecodeOptions{Mode: mode, Half: true})
 	d.used[e.Output] = true
-	e.findStatistics()
 	d.param = func(t *onnx.Tensor, sizes []int, values []float32) *op.Node {
-		e.params[t.Name] = tensor.New(tensor.WithShape(sizes...), tensor.WithBacking(values))
+		read(t.Name, tensor.New(tensor.WithShape(sizes...), tensor.WithBacking(values)))
 		init := func(_ *rand.Rand, data []float32) { copy(data, values) }
 		if e.stats[t.Name] {
 			return s.Buffer(t.Name, init, sizes...)
@@ -175,15 +183,6 @@ func (e *Imported) forward(s models.Scope, x *op.Node) (*op.Node, error) {
 		y = op.Mean(y, false, positions...)
 	}
 	return y, s.Graph.Err()
-}
-
-// findStatistics notes which initialisers are running statistics.
-func (e *Imported) findStatistics() {
-	for _, n := range e.model.Graph.Nodes {
-		if n.OpType == "BatchNormalization" && len(n.Inputs) == 5 {
-			e.stats[n.Inputs[3]], e.stats[n.Inputs[4]] = true, true
-		}
-	}
 }
 
 // needed returns the nodes that the embedding depends on.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"maps"
+	"path/filepath"
 	"strings"
 
 	"github.com/sslrt/sslrt/augment"
@@ -35,6 +36,9 @@ func (c *Config) encoder() (models.Encoder, error) {
 	if c.Imported != nil {
 		return c.Imported.Encoder(c.ImageSize)
 	}
+	if _, _, ok := c.onnxFile(); ok {
+		return c.onnxEncoder()
+	}
 	return models.NewEncoder(c.Encoder, models.EncoderOptions{
 		ImageSize: c.ImageSize, Channels: c.Channels, Width: c.Width,
 		Stem: c.Stem, Patch: c.Patch, Pool: models.TokenPooling(c.Pool),
@@ -45,6 +49,9 @@ func (c *Config) encoder() (models.Encoder, error) {
 func (c *Config) EncoderText() string {
 	if c.Imported != nil {
 		return c.Imported.String()
+	}
+	if path, _, ok := c.onnxFile(); ok {
+		return "encoder of " + filepath.Base(path)
 	}
 	text := fmt.Sprintf("%s width %g", c.Encoder, c.Width)
 	if c.Stem != "" {

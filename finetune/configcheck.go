@@ -20,6 +20,9 @@ func (c *Config) Resolve(src augment.Source) error {
 	if src.Len() == 0 {
 		return errors.New("finetune: the data hold no image")
 	}
+	if err := c.resolveONNX(); err != nil {
+		return err
+	}
 	if c.ImageSize == 0 {
 		size, err := UsualSize(src)
 		if err != nil {

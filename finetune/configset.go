@@ -319,6 +319,9 @@ func (c Config) Differences(stored Config) []Difference {
 		if a.Kind() == reflect.Slice && a.Len() == 0 && b.Len() == 0 { // nil is empty
 			continue
 		}
+		if key == "encoder" && c.sameEncoder(stored) {
+			continue
+		}
 		if !reflect.DeepEqual(a.Interface(), b.Interface()) {
 			out = append(out, Difference{key, settingText(a), settingText(b)})
 		}

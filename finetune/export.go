@@ -89,6 +89,8 @@ func (r *Run) export(ctx context.Context, path string, state models.StateDict, i
 	var check func(file string) error
 	if kind == onnx.KindTrainStep {
 		model, check, err = r.stepModel(ctx, &out, state, info, opt)
+	} else if r.writesBack(kind, opt.Model) {
+		model, check, err = r.backModel(ctx, &out, state, opt)
 	} else {
 		model, check, err = r.partModel(ctx, &out, state, info, opt)
 	}

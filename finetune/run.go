@@ -50,6 +50,9 @@ func CreateRun(dir string, c Config) (*Run, error) {
 	if err := writeFile(r.path(fileConfig), data); err != nil {
 		return nil, fmt.Errorf("finetune: create run: %w", err)
 	}
+	if err := r.keepONNX(); err != nil {
+		return nil, err
+	}
 	if filepath.Base(filepath.Dir(filepath.Clean(dir))) == RunsDir {
 		latest := filepath.Join(filepath.Dir(filepath.Clean(dir)), fileLatest)
 		if err := writeFile(latest, []byte(filepath.Base(dir)+"\n")); err != nil {
@@ -88,6 +91,7 @@ func OpenRun(dir string) (*Run, error) {
 			return nil, fmt.Errorf("%s: %w", r.path(fileConfig), err)
 		}
 	}
+	r.findONNX()
 	return r, nil
 }
 

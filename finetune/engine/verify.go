@@ -95,6 +95,11 @@ type Verification struct {
 	Skipped        []string // images that could not be read, with the reason
 }
 
+// Add compares values of an output with those they should be.
+func (v *Verification) Add(output string, got, want []float32) {
+	v.add(output, relative(got, want))
+}
+
 func (v *Verification) add(output string, err float64) {
 	if err > v.MaxError || v.Output == "" || math.IsNaN(err) {
 		v.MaxError, v.Output = err, output
