@@ -113,6 +113,9 @@ func (i *Imported) ExportWeights(path string, opt ExportOptions) (Exported, erro
 // channels and its normalisation: of a run, what its configuration says, else what a
 // profile reads off the file. It changes nothing when no profile reads the file.
 func (c *Config) AdoptNetwork() error {
+	if c.adoptONNX() {
+		return nil
+	}
 	path := weightsFile(c.Init)
 	if of := runOf(path); of != nil {
 		c.Imported, c.Encoder, c.Width, c.Stem, c.Channels = of.Imported, of.Encoder, of.Width, of.Stem, of.Channels

@@ -44,11 +44,18 @@ func (c *Config) setONNXFile(path string) {
 	}
 }
 
+// adoptONNX makes an ONNX file to start from the encoder: the network is in it too.
+func (c *Config) adoptONNX() bool {
+	if !strings.EqualFold(filepath.Ext(c.Init), ".onnx") {
+		return false
+	}
+	c.Encoder, c.Init = onnxPrefix+c.Init, ""
+	return true
+}
+
 // resolveONNX fills in what an encoder's ONNX file says of its images.
 func (c *Config) resolveONNX() error {
-	if strings.EqualFold(filepath.Ext(c.Init), ".onnx") { // the network is in the file too
-		c.Encoder, c.Init = onnxPrefix+c.Init, ""
-	}
+	c.adoptONNX()
 	path, _, ok := c.onnxFile()
 	if !ok {
 		return nil

@@ -23,14 +23,26 @@ Nothing in the file is executed. A profile knows how the project writes its netw
 it is found by the names of the tensors or given by --profile. What the file cannot
 say (the padding of the stem, the normalisation of the input) the profile states;
 the output says so, and a flag changes it. An encoder that is not there completely
-is an error; sslrt inspect shows each tensor.`,
+is an error; sslrt inspect shows each tensor.
+
+An ONNX file holds its network: all its operators must be known (the error lists
+those that are not). Its embedding is the first output [N, D], or the value that
+--key names. What export --part encoder writes of such a run is the same file with
+other weights.`,
 		Example: `  sslrt import checkpoint_0199.pth.tar --run runs/moco
   sslrt export encoder.onnx --run runs/moco
+  sslrt import encoder.onnx --run runs/foreign
   sslrt import model.safetensors --run runs/timm --image-size 96 --mean 0.5 --std 0.5`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if run == "" {
 				return usagef("--run DIR is missing: the directory that the run gets")
+			}
+			if foreign, err := isONNX(args[0]); err != nil || foreign {
+				if err != nil {
+					return err
+				}
+				return importONNX(s, g, args[0], run, &c)
 			}
 			opt, classes, err := c.options()
 			if err != nil {

@@ -82,6 +82,9 @@ func TestScripts(t *testing.T) {
 			"foreign": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(writeEncoder(ts.MkAbs(args[0]), onnx.Info{}))
 			},
+			"network": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(writeNetwork(ts.MkAbs(args[0])))
+			},
 			"picture": func(ts *testscript.TestScript, _ bool, args []string) {
 				if len(args) != 4 {
 					ts.Fatalf("usage: picture FILE R G B")
@@ -130,6 +133,30 @@ func writeEncoder(path string, info onnx.Info) error {
 		return err
 	}
 	return os.WriteFile(path, data, 0o644)
+}
+
+// writeNetwork writes a network as others train them, from images of 8 pixels to 4
+// features: convolution, normalisation, mean.
+func writeNetwork(path string) error {
+	b := onnx.NewBuilder(15)
+	x := b.Input(onnx.TensorInfo("pixel_values", onnx.Float, onnx.Symbol("batch"), onnx.Fixed(3), onnx.Fixed(8), onnx.Fixed(8)))
+	w := make([]float32, 4*3*3*3)
+	for i := range w {
+		w[i] = float32(i%7-3) / 20
+	}
+	y := b.Node("Conv", []string{x, b.Initializer("stem.weight", onnx.FloatTensor("", []int64{4, 3, 3, 3}, w))}, onnx.IntsAttr("strides", 2, 2))
+	list := func(name string, v float32) string {
+		return b.Initializer(name, onnx.FloatTensor("", []int64{4}, []float32{v, v, v, v}))
+	}
+	y = b.Node("BatchNormalization", []string{y, list("bn.weight", 1), list("bn.bias", 0.1), list("bn.mean", 0), list("bn.var", 1)})
+	y = b.Node("GlobalAveragePool", []string{b.Node("Relu", []string{y})})
+	b.NodeTo("Flatten", []string{y}, []string{"pooled"})
+	b.Output(onnx.TensorInfo("pooled", onnx.Float, onnx.Symbol("batch"), onnx.Fixed(4)))
+	m, err := b.Model("network", onnx.Info{})
+	if err != nil {
+		return err
+	}
+	return onnx.WriteFile(path, m)
 }
 
 func writePicture(path string, rgb []string) error {
