@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 
 	"gorgonia.org/tensor"
@@ -53,7 +55,7 @@ const (
 	keySums   = "sslrt.epoch_sums" // the same
 	keyBest   = "sslrt.best"       // JSON of a Best
 	keyMethod = "sslrt.method"
-	keyDigest = "sslrt.sha256" // of names and values, see digest
+	keyDigest = "sslrt.sha256" // of all else in the file, see digest
 )
 
 // CheckpointPath returns the path of the newest checkpoint.
@@ -102,7 +104,7 @@ func (r *Run) writeCheckpoint(path string, state models.StateDict, info Checkpoi
 	if err != nil {
 		return err
 	}
-	return models.WriteSafetensors(path, state, map[string]string{
+	meta := map[string]string{
 		"format":  "sslrt",
 		keyStep:   strconv.Itoa(info.Step),
 		keyTotal:  strconv.Itoa(info.Total),
@@ -112,8 +114,9 @@ func (r *Run) writeCheckpoint(path string, state models.StateDict, info Checkpoi
 		keySums:   string(epochSums),
 		keyBest:   string(best),
 		keyMethod: r.Config.Method,
-		keyDigest: digest(state),
-	})
+	}
+	meta[keyDigest] = digest(state, meta)
+	return models.WriteSafetensors(path, state, meta)
 }
 
 // linkBest makes a checkpoint that was just written the best one. It is the same
@@ -201,7 +204,7 @@ func readCheckpoint(path string) (models.StateDict, CheckpointInfo, error) {
 			return nil, CheckpointInfo{}, fmt.Errorf("%s: %q is %v, want float32", path, name, v.Dtype())
 		}
 	}
-	if want := meta[keyDigest]; want != digest(state) {
+	if meta[keyDigest] != digest(state, meta) {
 		return nil, CheckpointInfo{}, fmt.Errorf("%s: its values are not those that were written: the file is damaged", path)
 	}
 	return state, info, nil
@@ -232,10 +235,15 @@ func checkpointInfo(meta map[string]string) (info CheckpointInfo, err error) {
 	return info, nil
 }
 
-// digest is the SHA-256 of a state dict: names, shapes and values in the order of
-// the names.
-func digest(state models.StateDict) string {
+// digest is the SHA-256 of a checkpoint: its metadata but for the digest itself, and
+// the names, shapes and values of its tensors, each in the order of the names.
+func digest(state models.StateDict, meta map[string]string) string {
 	h := sha256.New()
+	for _, key := range slices.Sorted(maps.Keys(meta)) {
+		if key != keyDigest {
+			fmt.Fprintf(h, "%q%q", key, meta[key])
+		}
+	}
 	buf := make([]byte, 0, 1<<16)
 	flush := func() {
 		h.Write(buf)

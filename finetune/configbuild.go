@@ -2,7 +2,6 @@ package finetune
 
 import (
 	"fmt"
-
 	"maps"
 	"path/filepath"
 	"strings"

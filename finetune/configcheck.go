@@ -156,7 +156,7 @@ func (c *Config) validate(images int) error {
 	if c.BatchSize > images {
 		return fmt.Errorf("finetune: the batch size %d is larger than the data: %d images; choose %d or less", c.BatchSize, images, images)
 	}
-	if c.stepsPerEpoch(images) == 0 {
+	if c.Accumulate > images/c.BatchSize {
 		return fmt.Errorf("finetune: %d batches of %d images make a step, the data are %d images; choose accumulate %d or less", c.Accumulate, c.BatchSize, images, images/c.BatchSize)
 	}
 	for _, s := range []struct {

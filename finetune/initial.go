@@ -156,8 +156,7 @@ func readWeights(path string) (state models.StateDict, ignored []string, err err
 
 // damaged says whether the tensors are not those of the checkpoint that meta is of.
 func damaged(state models.StateDict, meta map[string]string) bool {
-	want, ok := meta[keyDigest]
-	if !ok {
+	if _, ok := meta[keyDigest]; !ok {
 		return false
 	}
 	for _, v := range state {
@@ -165,7 +164,7 @@ func damaged(state models.StateDict, meta map[string]string) bool {
 			return true
 		}
 	}
-	return want != digest(state)
+	return meta[keyDigest] != digest(state, meta)
 }
 
 // positions fits the position embeddings of a vision transformer to the size of the

@@ -330,9 +330,11 @@ func (t *trainer) endEpoch(ctx context.Context) (map[string]float64, error) {
 	if err := t.show(); err != nil {
 		return nil, err
 	}
+	before := t.at
 	best := t.at.best.update(t.at.Epoch, metrics)
 	t.at.sums = nil
 	if err := t.save(best); err != nil {
+		t.at = before // what is saved after all has this end still before it
 		return nil, err
 	}
 	t.checkHealth(metrics)
