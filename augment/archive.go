@@ -32,7 +32,7 @@ func isMember(name string) bool {
 }
 
 func noMembers(kind, path string, entries int) error {
-	return fmt.Errorf("augment: the %s %s holds %d entries but none ends in %s: %w",
+	return fmt.Errorf("augment: the %s %s holds %d entries but none ends in %s; if it holds data in other files, unpack it: %w",
 		kind, path, entries, strings.Join(imageSuffixes, ", "), ErrNoImages)
 }
 

@@ -71,12 +71,13 @@ func (e *Encoder) EmbedImage(ctx context.Context, m image.Image) ([]float32, err
 	return e.EmbedBatch(ctx, []*augment.Image{augment.FromImage(m)})
 }
 
-// EmbedBytes returns the embedding of the contents of a JPEG or PNG file: [Dim].
+// EmbedBytes returns the embedding of the contents of an image file, of the
+// formats that augment.Decode reads: [Dim].
 func (e *Encoder) EmbedBytes(ctx context.Context, data []byte) ([]float32, error) {
 	return e.EmbedReader(ctx, bytes.NewReader(data))
 }
 
-// EmbedReader returns the embedding of the JPEG or PNG image that r holds: [Dim].
+// EmbedReader returns the embedding of the image that r holds: [Dim].
 func (e *Encoder) EmbedReader(ctx context.Context, r io.Reader) ([]float32, error) {
 	m, err := augment.Decode(r)
 	if err != nil {
@@ -85,7 +86,7 @@ func (e *Encoder) EmbedReader(ctx context.Context, r io.Reader) ([]float32, erro
 	return e.EmbedBatch(ctx, []*augment.Image{m})
 }
 
-// EmbedFile returns the embedding of the image in a JPEG or PNG file: [Dim].
+// EmbedFile returns the embedding of the image in a file: [Dim].
 func (e *Encoder) EmbedFile(ctx context.Context, path string) ([]float32, error) {
 	m, err := augment.DecodeFile(path)
 	if err != nil {

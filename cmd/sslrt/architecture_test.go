@@ -48,12 +48,14 @@ var layers = map[string][]string{
 
 	"runtime":     {"runtime/ort", "augment", "models/onnx"},
 	"runtime/ort": {},
-	"augment":     {},
+	"augment":     {"augment/internal/libjpeg"},
+
+	"augment/internal/libjpeg": {},
 }
 
 // deployed packages stay small: nothing of the training stack is below them.
 func deployed(pkg string) bool {
-	return pkg == "augment" || pkg == "models/onnx" || pkg == "runtime" || strings.HasPrefix(pkg, "runtime/")
+	return pkg == "augment" || strings.HasPrefix(pkg, "augment/") || pkg == "models/onnx" || pkg == "runtime" || strings.HasPrefix(pkg, "runtime/")
 }
 
 // topLevel are the folders that may hold Go packages.
