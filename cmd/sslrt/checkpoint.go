@@ -34,6 +34,7 @@ func (c *checkpointFlags) register(cmd *cobra.Command) {
 	f.StringVar(&c.opt.StemPool, "stem-pool", "", "pooling behind the first convolution: max (3x3, stride 2) or none (default: by the profile)")
 	f.BoolVar(&c.stride1x1, "stride-in-1x1", false, "bottlenecks stride in their first convolution, v1, or with =false in the 3x3 (default: by the profile)")
 	f.StringVar(&c.opt.Tokens, "tokens", "", "embedding of a transformer: cls, its class token, or mean (default: by the profile)")
+	f.IntVar(&c.opt.Heads, "heads", 0, "of a transformer's attention (default: by the profile)")
 	f.StringVar(&c.mean, "mean", "", "of the input per channel, such as 0.485,0.456,0.406, for pixels from 0 to 1 (default: by the profile)")
 	f.StringVar(&c.std, "std", "", "standard deviation of the input per channel (default: by the profile)")
 	f.IntVar(&c.opt.ImageSize, "image-size", 0, "pixels of the input's side (default: by the profile)")
@@ -43,7 +44,7 @@ func (c *checkpointFlags) register(cmd *cobra.Command) {
 // given lists the flags that were given.
 func (c *checkpointFlags) given() []string {
 	var out []string
-	for _, f := range []string{"profile", "key", "stem-padding", "stem-stride", "stem-pool", "stride-in-1x1", "tokens", "mean", "std", "image-size", "classes"} {
+	for _, f := range []string{"profile", "key", "stem-padding", "stem-stride", "stem-pool", "stride-in-1x1", "tokens", "heads", "mean", "std", "image-size", "classes"} {
 		if c.changed(f) {
 			out = append(out, "--"+f)
 		}
@@ -70,6 +71,9 @@ func (c *checkpointFlags) options() (checkpoint.Options, []string, error) {
 	}
 	if opt.Tokens != "" && opt.Tokens != "cls" && opt.Tokens != "mean" {
 		return opt, nil, usagef("--tokens is %q: choose cls or mean", opt.Tokens)
+	}
+	if opt.Heads < 0 {
+		return opt, nil, usagef("--heads is %d: want 1 or more", opt.Heads)
 	}
 	if opt.ImageSize < 0 || opt.ImageSize > 4096 {
 		return opt, nil, usagef("--image-size is %d: want 1 to 4096 pixels", opt.ImageSize)
@@ -138,7 +142,7 @@ func printPlan(w io.Writer, p *checkpoint.Plan, all bool) error {
 	if p.Root != "" {
 		fmt.Fprintf(w, "weights under: %s\n", p.Root)
 	}
-	if p.Network.ResNet != nil || p.Network.Layers != nil {
+	if p.Network.ResNet != nil || p.Network.ViT != nil || p.Network.Layers != nil {
 		fmt.Fprintf(w, "network: %s\n", p.Network.String())
 	}
 	if p.Network.Projector != nil {

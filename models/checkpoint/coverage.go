@@ -78,7 +78,7 @@ func (p *Plan) cover(encoder models.Encoder) error {
 		r := p.row(s)
 		p.Coverage = append(p.Coverage, r)
 		src := p.sources[s.Name]
-		for _, name := range []string{src.name, src.gain} {
+		for _, name := range append([]string{src.name, src.gain}, src.more...) {
 			if t := p.set[name]; t != nil {
 				used[t.Name] = true
 			}
@@ -136,16 +136,33 @@ func (p *Plan) row(s models.Spec) Row {
 	if r.Status = Renamed; plain == t.Name {
 		r.Status = Loaded
 	}
+	shape := slices.Clone(t.Shape)
+	for _, name := range src.more {
+		m := p.set[name]
+		if m == nil || !slices.Equal(m.Shape, t.Shape) || len(shape) == 0 {
+			r.Status, r.Why = Missing, "a part of it is missing in the file, or of another shape"
+			return r
+		}
+		shape[0] += m.Shape[0]
+	}
 	switch {
 	case !t.DType.Float():
 		r.Status, r.Why = WrongShape, fmt.Sprintf("is %s, want floating point", t.DType)
-	case slices.Equal(t.Shape, s.Node.Dims):
+	case slices.Equal(shape, s.Node.Dims):
+	case p.resizes(t, s):
+		r.Why = fmt.Sprintf("interpolated from images of %d pixels to %d", p.native, p.Input.Size)
 	case p.split(t, s) > 1:
 		r.Why = fmt.Sprintf("the mean of %d parts of the batch", p.split(t, s))
 	default:
-		r.Status, r.Why = WrongShape, fmt.Sprintf("is %v, want %v", t.Shape, s.Node.Dims)
+		r.Status, r.Why = WrongShape, fmt.Sprintf("is %v, want %v", shape, s.Node.Dims)
 	}
 	return r
+}
+
+// resizes says whether the tensor are the positions of a transformer for images of
+// another size.
+func (p *Plan) resizes(t *Tensor, s models.Spec) bool {
+	return p.Network.ViT != nil && s.Name == "encoder.pos_embed" && len(t.Shape) == 3 && t.Shape[0] == 1 && t.Shape[2] == s.Node.Dims[2]
 }
 
 // split returns in how many parts of the batch running statistics were kept.
@@ -168,7 +185,9 @@ func (p *Plan) rest(used map[string]bool, dropped map[string]string) (extra []st
 	for param, src := range p.sources {
 		part, _, _ := strings.Cut(param, ".")
 		if part == PartEncoder {
-			encoder[src.name] = true
+			for _, name := range append([]string{src.name}, src.more...) {
+				encoder[name] = true
+			}
 		} else {
 			head[src.name], head[src.gain] = dropped[part], dropped[part]
 		}

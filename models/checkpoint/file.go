@@ -96,10 +96,10 @@ func open(path string) (*File, error) {
 }
 
 // read tells formats apart by the first bytes.
-func (f *File) read(x *os.File) error {
-	head := make([]byte, 512)
-	n, err := io.ReadFull(x, head)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+func (f *File) read(x io.ReaderAt) error {
+	head := make([]byte, min(512, f.Size))
+	n, err := x.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	head = head[:n]

@@ -19,12 +19,12 @@ type chain struct {
 
 // source is where the values of a parameter come from.
 type source struct {
-	name  string  // of the tensor, below the root
-	gain  string  // of the lengths of its rows, of a layer with weight normalisation
-	value float32 // without a tensor: all values are this one
-	fixed bool    // it has no tensor
-	shape []int   // where it has no tensor
-	parts int     // statistics of a split batch: so many, to be averaged
+	name  string   // of the tensor, below the root
+	more  []string // of those that follow it along the first axis
+	gain  string   // of the lengths of its rows, of a layer with weight normalisation
+	fixed bool     // it has no tensor: all values are value
+	value float32
+	shape []int
 }
 
 // chainOf builds the first alternative of a description, see Profile.Projector, of

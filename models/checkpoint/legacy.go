@@ -2,17 +2,15 @@ package checkpoint
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/big"
-	"os"
 
 	"github.com/nlpodyssey/gopickle/pickle"
 	"github.com/nlpodyssey/gopickle/types"
-
-	"bytes"
 )
 
 // The format of PyTorch before 1.6: five pickles (a magic number, a version, facts
@@ -24,12 +22,9 @@ const (
 	legacyVersion = 1001
 )
 
-func (f *File) readLegacy(x *os.File) error {
+func (f *File) readLegacy(x io.ReaderAt) error {
 	f.Format = "PyTorch legacy"
-	if _, err := x.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	l := &legacy{file: x, size: f.Size, r: bufio.NewReaderSize(x, 1<<16), left: f.Size, storages: map[string]*storage{}}
+	l := &legacy{file: x, size: f.Size, r: bufio.NewReaderSize(io.NewSectionReader(x, 0, f.Size), 1<<16), left: f.Size, storages: map[string]*storage{}}
 	if err := l.head(); err != nil {
 		return err
 	}
@@ -47,7 +42,7 @@ func (f *File) readLegacy(x *os.File) error {
 
 // legacy reads such a file.
 type legacy struct {
-	file     *os.File
+	file     io.ReaderAt
 	size     int64
 	r        *bufio.Reader
 	left     int64 // bytes behind r

@@ -63,6 +63,16 @@ func (p *Plan) values(s models.Spec) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, name := range src.more {
+		more, err := p.set[name].Floats()
+		if err != nil {
+			return nil, err
+		}
+		v = append(v, more...)
+	}
+	if p.resizes(t, s) && !slices.Equal(t.Shape, s.Node.Dims) {
+		return p.Network.ViT.resized(v, t.Shape, s.Node.Dims[1])
+	}
 	if k := p.split(t, s); k > 1 {
 		v = meanOf(v, k)
 	}

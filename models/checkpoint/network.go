@@ -16,6 +16,7 @@ type Network struct {
 	Profile string `yaml:"profile,omitempty"` // by which it was read, see Profiles
 
 	ResNet *ResNet         `yaml:"resnet,omitempty"`
+	ViT    *ViT            `yaml:"vit,omitempty"`
 	Layers models.Sequence `yaml:"layers,omitempty"`
 
 	Projector  models.Sequence `yaml:"projector,omitempty"`
@@ -47,6 +48,8 @@ func (n *Network) Encoder(imageSize int) (models.Encoder, error) {
 	switch {
 	case n.ResNet != nil:
 		return n.ResNet.encoder()
+	case n.ViT != nil:
+		return n.ViT.encoder()
 	case n.Layers != nil:
 		if err := n.Layers.Check(); err != nil {
 			return nil, err
@@ -96,6 +99,8 @@ func (n *Network) String() string {
 	switch {
 	case n.ResNet != nil:
 		return n.ResNet.String()
+	case n.ViT != nil:
+		return n.ViT.String()
 	case n.Layers != nil:
 		return fmt.Sprintf("a plain network of %d layers", len(n.Layers))
 	}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sslrt/sslrt/models"
@@ -23,6 +24,7 @@ type Options struct {
 	StemPool    string // "max" or "none"
 	StrideIn1x1 *bool
 	Tokens      string // "cls" or "mean"
+	Heads       int    // of a transformer's attention
 	Norm        *Norm
 	ImageSize   int
 }
@@ -49,6 +51,7 @@ type Plan struct {
 	// Assumptions are what neither the file nor an option says: the profile does.
 	Assumptions []string
 
+	native  int               // side of the images that a transformer's positions are for
 	sources map[string]source // by parameter
 	specs   []models.Spec
 	set     map[string]*Tensor // below the root, unwrapped
@@ -216,7 +219,15 @@ func (p *Plan) settings(facts []string, opt Options) Settings {
 	if opt.StrideIn1x1 != nil {
 		set.StrideIn1x1 = *opt.StrideIn1x1
 	}
-	return set.over(Settings{Stride: opt.StemStride, Pool: opt.StemPool, Tokens: opt.Tokens, Size: opt.ImageSize})
+	for _, f := range facts { // of transformers' config.json
+		if n, ok := strings.CutPrefix(f, "config.num_attention_heads="); ok {
+			set.Heads, _ = strconv.Atoi(n)
+		}
+		if e, ok := strings.CutPrefix(f, "config.layer_norm_eps="); ok {
+			set.Eps, _ = strconv.ParseFloat(e, 64)
+		}
+	}
+	return set.over(Settings{Stride: opt.StemStride, Pool: opt.StemPool, Tokens: opt.Tokens, Heads: opt.Heads, Size: opt.ImageSize})
 }
 
 // encoder reads the network off the tensors and notes where its parameters lie.
@@ -249,11 +260,30 @@ func (p *Plan) encoder(set Settings) (models.Encoder, error) {
 		if before != prefix {
 			continue
 		}
-		if old, twice := p.sources[PartEncoder+"."+to]; twice {
-			return nil, fmt.Errorf("%q and %q would both become %q", old.name, name, to)
+		to, part, _ := strings.Cut(to, "#")
+		param := PartEncoder + "." + to
+		src := p.sources[param]
+		switch {
+		case part == "" && src.name != "":
+			return nil, fmt.Errorf("%q and %q would both become %q", src.name, name, to)
+		case part == "", part == "0":
+			src.name = name
+		case src.more == nil:
+			src.more = make([]string, 2)
+			fallthrough
+		default:
+			src.more[part[0]-'1'] = name
 		}
-		p.sources[PartEncoder+"."+to] = source{name: name}
+		p.sources[param] = src
 		shapes[to] = p.set[name].Shape
+	}
+	if shapes["patch_embed.proj.weight"] != nil || shapes["pos_embed"] != nil {
+		v, size, err := vitOf(shapes, set)
+		if err != nil {
+			return nil, err
+		}
+		p.Network.ViT, p.native = v, size
+		return p.Network.Encoder(set.Size)
 	}
 	r, err := resNetOf(shapes, set)
 	if err != nil {
@@ -274,7 +304,7 @@ func (p *Plan) firstPrefix(rules []compiled) string {
 		if p.set[name] != t || p.Profile.ignored(name) != "" {
 			continue
 		}
-		if to, before, ok := translate(rules, name); ok && strings.HasSuffix(to, "conv1.weight") {
+		if to, before, ok := translate(rules, name); ok && (strings.HasSuffix(to, "conv1.weight") || strings.HasPrefix(to, "patch_embed.")) {
 			return before
 		}
 	}
@@ -330,7 +360,7 @@ func (p *Plan) heads() error {
 // has said.
 func (p *Plan) input(set Settings, side side, opt Options) {
 	in := Input{Channels: 3, Size: set.Size, Norm: Norms[set.Norm], Interpolation: side.interpolation, Crop: side.crop}
-	for _, name := range []string{"encoder.conv1.weight", "encoder.0.weight"} {
+	for _, name := range []string{"encoder.conv1.weight", "encoder.0.weight", "encoder.patch_embed.proj.weight"} {
 		if s, ok := p.sources[name]; ok && len(p.set[s.name].Shape) == 4 {
 			in.Channels = p.set[s.name].Shape[1]
 		}
@@ -347,14 +377,27 @@ func (p *Plan) input(set Settings, side side, opt Options) {
 	if in.Size == 0 {
 		in.Size = side.size
 	}
+	if in.Size == 0 {
+		in.Size = p.native
+	}
 	r := p.Network.ResNet
 	if in.Size == 0 {
 		if in.Size = 224; r != nil && r.StemStride == 1 {
 			in.Size = 32
 		}
 	}
-	if opt.ImageSize == 0 && side.size == 0 {
+	if opt.ImageSize == 0 && side.size == 0 && p.native == 0 {
 		assume("image size: %d pixels (change it by --image-size)", in.Size)
+	}
+	if v := p.Network.ViT; v != nil && opt.Heads == 0 {
+		assume("attention: %d heads (change it by --heads)", v.Heads)
+	}
+	if v := p.Network.ViT; v != nil && opt.Tokens == "" && !v.NoClassToken {
+		tokens := "the class token"
+		if v.Mean {
+			tokens = "the mean of the patches' tokens"
+		}
+		assume("embedding: %s (change it by --tokens cls|mean)", tokens)
 	}
 	if r != nil && opt.StemPad == nil {
 		assume("padding of the stem: %d (change it by --stem-padding)", r.StemPad)

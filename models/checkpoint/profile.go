@@ -49,14 +49,16 @@ type Profile struct {
 
 // Settings are what the tensors of a network do not say.
 type Settings struct {
-	Pad         int    // of the stem's convolution; 0 is half its kernel
-	Stride      int    // of the stem's convolution; 0 is 2 for kernels above 3, else 1
-	Pool        string // behind the stem: "max", 3x3 of stride 2, or "none"; "" is max behind a stem of stride 2
-	Linear      bool   // the stem's BatchNorm has no ReLU behind it
-	StrideIn1x1 bool   // bottlenecks stride in their first convolution, not in the 3x3
-	Tokens      string // embedding of a transformer: "cls" or "mean"
-	Norm        string // of the input, one of Norms
-	Size        int    // pixels of the input's side
+	Pad         int     // of the stem's convolution; 0 is half its kernel
+	Stride      int     // of the stem's convolution; 0 is 2 for kernels above 3, else 1
+	Pool        string  // behind the stem: "max", 3x3 of stride 2, or "none"; "" is max behind a stem of stride 2
+	Linear      bool    // the stem's BatchNorm has no ReLU behind it
+	StrideIn1x1 bool    // bottlenecks stride in their first convolution, not in the 3x3
+	Tokens      string  // embedding of a transformer: "cls", the default, or "mean"
+	Heads       int     // of its attention; 0 is one for each 64 values of a token
+	Eps         float64 // of its layer norms; 0 is 1e-6
+	Norm        string  // of the input, one of Norms
+	Size        int     // pixels of the input's side
 }
 
 // Hint is a value in the file that decides a setting.
@@ -80,6 +82,12 @@ func (s Settings) over(t Settings) Settings {
 	s.StrideIn1x1 = s.StrideIn1x1 || t.StrideIn1x1
 	if t.Tokens != "" {
 		s.Tokens = t.Tokens
+	}
+	if t.Heads != 0 {
+		s.Heads = t.Heads
+	}
+	if t.Eps != 0 {
+		s.Eps = t.Eps
 	}
 	if t.Norm != "" {
 		s.Norm = t.Norm
@@ -139,6 +147,34 @@ var namings = map[string][]rule{
 	"sequential-bare":    numbered("0 conv1 1 bn1 2 layer1 3 layer2 4 layer3 5 layer4"),
 	// Behind a BatchNorm of the input; a 1x1 convolution follows.
 	"sequential-input-norm": numbered("0 norm 1 conv1 2 bn1 3 layer1 4 layer2 5 layer3 6 layer4 7 last"),
+
+	"vit": {{`(cls_token|pos_embed|patch_embed\.proj\.\w+|blocks\.\d+\..+|norm\.\w+|fc_norm\.\w+)`, "$1"}},
+	"vit-torchvision": {
+		{`class_token`, "cls_token"},
+		{`encoder\.pos_embedding`, "pos_embed"},
+		{`conv_proj\.(.+)`, "patch_embed.proj.$1"},
+		{`encoder\.layers\.encoder_layer_(\d+)\.ln_(\d)\.(.+)`, "blocks.$1.norm$2.$3"},
+		{`encoder\.layers\.encoder_layer_(\d+)\.self_attention\.in_proj_(.+)`, "blocks.$1.attn.qkv.$2"},
+		{`encoder\.layers\.encoder_layer_(\d+)\.self_attention\.out_proj\.(.+)`, "blocks.$1.attn.proj.$2"},
+		{`encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:0|linear_1)\.(.+)`, "blocks.$1.mlp.fc1.$2"},
+		{`encoder\.layers\.encoder_layer_(\d+)\.mlp\.(?:3|linear_2)\.(.+)`, "blocks.$1.mlp.fc2.$2"},
+		{`encoder\.ln\.(.+)`, "norm.$1"},
+	},
+	// Queries, keys and values are layers of their own there, one here: parts 0 to 2.
+	"vit-transformers": {
+		{`embeddings\.cls_token`, "cls_token"},
+		{`embeddings\.position_embeddings`, "pos_embed"},
+		{`embeddings\.patch_embeddings\.projection\.(.+)`, "patch_embed.proj.$1"},
+		{`encoder\.layer\.(\d+)\.layernorm_before\.(.+)`, "blocks.$1.norm1.$2"},
+		{`encoder\.layer\.(\d+)\.layernorm_after\.(.+)`, "blocks.$1.norm2.$2"},
+		{`encoder\.layer\.(\d+)\.attention\.attention\.query\.(.+)`, "blocks.$1.attn.qkv.$2#0"},
+		{`encoder\.layer\.(\d+)\.attention\.attention\.key\.(.+)`, "blocks.$1.attn.qkv.$2#1"},
+		{`encoder\.layer\.(\d+)\.attention\.attention\.value\.(.+)`, "blocks.$1.attn.qkv.$2#2"},
+		{`encoder\.layer\.(\d+)\.attention\.output\.dense\.(.+)`, "blocks.$1.attn.proj.$2"},
+		{`encoder\.layer\.(\d+)\.intermediate\.dense\.(.+)`, "blocks.$1.mlp.fc1.$2"},
+		{`encoder\.layer\.(\d+)\.output\.dense\.(.+)`, "blocks.$1.mlp.fc2.$2"},
+		{`layernorm\.(.+)`, "norm.$1"},
+	},
 
 	"transformers": {
 		{`embedder\.embedder\.convolution\.(.+)`, "conv1.$1"},

@@ -191,6 +191,66 @@ var Profiles = []Profile{
 		Settings: Settings{Norm: "imagenet"},
 	},
 
+	// Self-supervised projects on vision transformers.
+	{
+		Name: "sslrt-vit", About: "a checkpoint of this program",
+		Facts: []string{`^__metadata__\.format=sslrt$`},
+		Match: []string{`^encoder\.blocks\.0\.attn\.qkv\.weight$`}, Roots: []string{""},
+		Prefix: `encoder\.`, Names: "vit", Projector: "projector.*", Classifier: "fc",
+		Ignore:   [][2]string{{`^optim\.`, "the optimiser's state"}, ignoreMomentum},
+		Settings: Settings{Norm: "imagenet"},
+	},
+	{
+		Name: "dino", About: "DINO (Facebook), vision transformer",
+		Match:  []string{`^backbone\.blocks\.0\.attn\.qkv\.weight$`, `^head\.(mlp|last_layer)\.`},
+		Prefix: `backbone\.`, Names: "vit", Projector: "head.mlp.*(gelu) l2norm head.last_layer|head.mlp.*(gelu)",
+		Roots:    []string{"teacher", "student", "state_dict", "model", ""},
+		Settings: Settings{Norm: "imagenet"},
+	},
+	{
+		Name: "mae", About: "MAE (Facebook)",
+		Match:    []string{`^blocks\.0\.attn\.qkv\.weight$`, `^decoder_embed\.weight$`},
+		Names:    "vit",
+		Ignore:   [][2]string{{`^(decoder_|mask_token)`, "the decoder"}},
+		Settings: Settings{Norm: "imagenet"},
+	},
+	{
+		Name: "moco-v3-vit", About: "MoCo v3 (Facebook), vision transformer; its small one has 12 heads",
+		Match:  []string{`^base_encoder\.blocks\.0\.attn\.qkv\.weight$`},
+		Prefix: `base_encoder\.`, Names: "vit", Projector: "base_encoder.head.*",
+		Ignore:   [][2]string{ignoreMomentum, ignorePredict},
+		Settings: Settings{Norm: "imagenet"},
+		Hints:    []Hint{{`^(args\.)?arch=vit(_conv)?_small$`, Settings{Heads: 12}}},
+	},
+	{
+		Name: "solo-learn-vit", About: "solo-learn, vision transformer",
+		Match:  []string{`^(backbone|encoder)\.blocks\.0\.attn\.qkv\.weight$`, `^classifier\.weight$`},
+		Prefix: `(?:backbone|encoder)\.`, Names: "vit", Projector: "projector.*", Classifier: "classifier",
+		Ignore:   [][2]string{ignoreMomentum, ignoreQueue, ignorePredict, ignoreProto, ignoreCenter, {`^(head|decoder)\.`, "the head of the method"}},
+		Settings: Settings{Norm: "imagenet"},
+	},
+	{
+		Name: "torchvision-vit", About: "vision transformer of torchvision",
+		Match:  []string{`(^|\.)conv_proj\.weight$`, `encoder\.layers\.encoder_layer_0\.ln_1\.weight$`},
+		Prefix: `(?:[^.]+\.)*?`, Names: "vit-torchvision", Classifier: "heads.head|heads.*",
+		Ignore:   [][2]string{ignoreMomentum},
+		Settings: Settings{Norm: "imagenet"},
+	},
+	{
+		Name: "transformers-vit", About: "vision transformer of Hugging Face transformers",
+		Match:  []string{`^(\w+\.)?embeddings\.patch_embeddings\.projection\.weight$`, `encoder\.layer\.0\.attention\.attention\.query\.weight$`},
+		Prefix: `(?:\w+\.)?`, Names: "vit-transformers", Classifier: "classifier",
+		Ignore:   [][2]string{{`^(\w+\.)?pooler\.`, "a layer on the class token"}, {`^decoder\.|mask_token$`, "the decoder"}},
+		Settings: Settings{Norm: "half", Eps: 1e-12},
+	},
+	{
+		Name: "vit", About: "a vision transformer with timm's names (timm, DINO, DeiT, MAE), behind some prefix or none",
+		Match:  []string{`(^|\.)patch_embed\.proj\.weight$`, `(^|\.)blocks\.0\.attn\.qkv\.weight$`},
+		Prefix: `(?:[^.]+\.)*?`, Names: "vit", Projector: "projector.*|projection_head.layers.*|projection_head.*|projection.*", Classifier: "head|classifier|fc",
+		Ignore:   [][2]string{ignoreMomentum, ignoreQueue, ignorePredict, ignoreOnline, ignoreCenter, ignoreProto, {`(^|\.)(decoder\w*|mask_token)`, "the decoder"}},
+		Settings: Settings{Norm: "imagenet"},
+	},
+
 	// Networks without a method's heads.
 	{
 		Name: "simclr-converter", About: "tonylins/simclr-converter: Google's SimCLR v1",

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,9 +20,9 @@ var safetensorsTypes = map[string]DType{
 	"U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
 }
 
-func (f *File) readSafetensors(x *os.File) error {
+func (f *File) readSafetensors(x io.ReaderAt) error {
 	f.Format = "safetensors"
-	infos, meta, err := models.ListSafetensors(x.Name())
+	infos, meta, err := models.ListSafetensors(f.Path)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
 	"path"
 	"strings"
 
@@ -22,7 +21,7 @@ import (
 // PyTorch compresses nothing.
 const maxRatio = 100
 
-func (f *File) readZip(x *os.File) error {
+func (f *File) readZip(x io.ReaderAt) error {
 	f.Format = "PyTorch zip"
 	z, err := zip.NewReader(x, f.Size)
 	if err != nil {
@@ -65,7 +64,7 @@ func (f *File) readZip(x *os.File) error {
 
 // archive is the zip file around a pickle.
 type archive struct {
-	file     *os.File
+	file     io.ReaderAt
 	size     int64
 	records  map[string]*zip.File // by their names without the folder of the archive
 	storages map[string]*storage
