@@ -2,6 +2,7 @@
 # make demo     train, export, embed and measure on the images in testdata
 # make test     every check and test, and what they need
 # make golden   the reference numbers of SSLRT_SHARED (default ../shared)
+# make checkpoints  import and compare the checkpoints of SSLRT_SHARED
 # make conformance  ONNX's own tests of operators, in SSLRT_SHARED
 # make onnx-models  the ONNX models of SSLRT_SHARED: outputs, gradients, training
 # make bench    the benchmarks of the packages where time is spent
@@ -10,7 +11,7 @@
 BIN     := bin/sslrt
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 
-.PHONY: build setup demo test golden conformance onnx-models bench cover clean
+.PHONY: build setup demo test golden checkpoints conformance onnx-models bench cover clean
 
 build:
 	go build -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/sslrt
@@ -50,6 +51,9 @@ test: setup
 
 golden: setup
 	go run ./cmd/golden
+
+checkpoints: setup
+	go run ./cmd/checkpoints -sslrt $(BIN)
 
 conformance:
 	go run ./cmd/onnxcheck conformance

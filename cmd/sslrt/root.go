@@ -103,6 +103,7 @@ var commands = []func(streams, *global) *cobra.Command{
 	newImport,
 	newExport,
 	newEmbed,
+	newClassify,
 	newEvaluate,
 	newAnomaly,
 	newCompare,
