@@ -104,13 +104,28 @@ func (p Pool) inside(i, j, in int) (lo, hi int) {
 	return lo, hi
 }
 
-func (p Pool) attrs() []*onnx.Attr {
-	ceil := int64(0)
-	if p.Ceil {
-		ceil = 1
+// padded returns the pooling without Ceil: padded at the end, so that the last
+// windows find room. ONNX Runtime counts the windows of its own ceil_mode in two ways
+// that differ where one of them would start in the padding. It stays with Ceil where
+// dilated windows need more padding than ONNX Runtime takes.
+func (p Pool) padded(h, w int) Pool {
+	if !p.Ceil {
+		return p
 	}
+	q := p
+	q.Ceil = false
+	for i, in := range []int{h, w} {
+		q.Pad[i+2] = max(p.Pad[i+2], (p.outSize(i, in)-1)*p.Stride[i]+p.extent(i)-in-p.Pad[i])
+		if q.Pad[i+2] >= p.Kernel[i] {
+			return p
+		}
+	}
+	return q
+}
+
+func (p Pool) attrs() []*onnx.Attr {
 	attrs := []*onnx.Attr{
-		onnx.IntAttr("ceil_mode", ceil),
+		onnx.IntAttr("ceil_mode", flag(p.Ceil)),
 		onnx.IntsAttr("kernel_shape", int64s(p.Kernel[:])...),
 		onnx.IntsAttr("pads", int64s(p.Pad[:])...),
 		onnx.IntsAttr("strides", int64s(p.Stride[:])...),
@@ -173,8 +188,8 @@ func (o maxIndices) Grad(in []*Node, y, dy *Node) []*Node { return []*Node{nil} 
 // ONNX makes flat positions, which count from the start of the tensor, into
 // positions in their plane.
 func (o maxIndices) ONNX(l *Lowering, n *Node, in []string) string {
-	flat := lowerMaxPool(l, o.Pool, in[0])[1]
-	plane := n.Inputs[0].Dims[2] * n.Inputs[0].Dims[3]
+	h, w := n.Inputs[0].Dims[2], n.Inputs[0].Dims[3]
+	flat, plane := lowerMaxPool(l, o.padded(h, w), in[0])[1], h*w
 	return l.Node("Mod", []string{flat, l.Int(int64(plane))})
 }
 
@@ -217,7 +232,7 @@ func (o maxPool) ONNX(l *Lowering, n *Node, in []string) string {
 	if x != n.Inputs[0] {
 		panic("op: MaxPool2D and its indices have different inputs")
 	}
-	return lowerMaxPool(l, o.Pool, in[0])[0]
+	return lowerMaxPool(l, o.padded(x.Dims[2], x.Dims[3]), in[0])[0]
 }
 
 // unpool adds each value to the position of a plane of h x w that its index

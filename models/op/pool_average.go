@@ -97,15 +97,22 @@ func (o averagePool) count(i, j, in int) int {
 	return hi - lo
 }
 
+// shares returns c over what the sum of each window is divided by: [H', W'].
+func (o averagePool) shares(h, w int, c float32) []float32 {
+	wo := o.outSize(1, w)
+	out := make([]float32, o.outSize(0, h)*wo)
+	for i := range out {
+		out[i] = c / float32(o.count(0, i/wo, h)*o.count(1, i%wo, w))
+	}
+	return out
+}
+
 // Grad spreads each mean's gradient over its window: a transposed convolution of
 // each plane with ones.
 func (o averagePool) Grad(in []*Node, y, dy *Node) []*Node {
 	x := in[0]
 	n, c, ho, wo := dy.Dims[0], dy.Dims[1], dy.Dims[2], dy.Dims[3]
-	share := make([]float32, ho*wo)
-	for i := range share {
-		share[i] = 1 / float32(o.count(0, i/wo, x.Dims[2])*o.count(1, i%wo, x.Dims[3]))
-	}
+	share := o.shares(x.Dims[2], x.Dims[3], 1)
 	ones := make([]float32, o.Kernel[0]*o.Kernel[1])
 	for i := range ones {
 		ones[i] = 1
@@ -124,9 +131,12 @@ func (o averagePool) ONNX(l *Lowering, n *Node, in []string) string {
 	if o.Dilation != [2]int{1, 1} {
 		l.Need(19, "AvgPool2D with dilation")
 	}
-	counted := int64(0)
-	if o.countPad {
-		counted = 1
+	h, w := n.Inputs[0].Dims[2], n.Inputs[0].Dims[3]
+	pool := o.padded(h, w)
+	y := l.Node("AveragePool", in, append(pool.attrs(), onnx.IntAttr("count_include_pad", flag(o.countPad)))...)
+	if o.countPad && pool.Pad != o.Pad { // what the padding for Ceil added does not count
+		all := float32(o.Kernel[0] * o.Kernel[1])
+		y = l.Node("Mul", []string{y, l.Const(onnx.FloatTensor("", []int64{1, 1, int64(n.Dims[2]), int64(n.Dims[3])}, o.shares(h, w, all)))})
 	}
-	return l.Node("AveragePool", in, append(o.attrs(), onnx.IntAttr("count_include_pad", counted))...)
+	return y
 }

@@ -233,6 +233,8 @@ var table = []tableCase{
 	{name: "AvgPool2D without padding", inputs: []input{batched(2, 6, 5)}, build: average(op.Pool{Kernel: [2]int{3, 3}, Stride: [2]int{2, 2}, Pad: [4]int{1, 1, 1, 1}}, false)},
 	{name: "AvgPool2D ceil", inputs: []input{batched(1, 6, 5)}, build: average(op.Pool{Kernel: [2]int{3, 2}, Stride: [2]int{2, 2}, Ceil: true}, true)},
 	{name: "AvgPool2D ceil and padded", inputs: []input{batched(1, 6, 6)}, build: average(op.Pool{Kernel: [2]int{3, 3}, Stride: [2]int{2, 2}, Pad: [4]int{0, 1, 0, 1}, Ceil: true}, true)},
+	{name: "AvgPool2D ceil drops a window", inputs: []input{batched(1, 5, 6)}, build: average(op.Pool{Kernel: [2]int{2, 2}, Stride: [2]int{2, 3}, Pad: [4]int{1, 1, 1, 1}, Ceil: true}, true)},
+	{name: "MaxPool2D ceil drops a window", inputs: []input{batched(1, 5, 6)}, build: pool(op.Pool{Kernel: [2]int{2, 3}, Stride: [2]int{2, 4}, Pad: [4]int{1, 0, 1, 0}, Ceil: true})},
 	{name: "AdaptiveAvgPool2D", inputs: []input{batched(2, 6, 4)}, build: one(func(x *op.Node) *op.Node { return op.AdaptiveAvgPool2D(x, 2, 4) })},
 	{name: "AdaptiveAvgPool2D uneven", inputs: []input{batched(2, 7, 3)}, build: one(func(x *op.Node) *op.Node { return op.AdaptiveAvgPool2D(x, 3, 5) })},
 
