@@ -94,7 +94,7 @@ func buildCrossEntropy(b *build) (outputs, error) {
 	var p struct {
 		Reduction      string
 		LabelSmoothing float64 `json:"label_smoothing"`
-		IgnoreIndex    int     `json:"ignore_index"`
+		IgnoreIndex    *int    `json:"ignore_index"`
 	}
 	if err := b.params(&p); err != nil {
 		return nil, err
@@ -102,9 +102,6 @@ func buildCrossEntropy(b *build) (outputs, error) {
 	logits, err := b.x("logits")
 	if err != nil {
 		return nil, err
-	}
-	if p.IgnoreIndex > 0 {
-		return nil, uncovered("no ignored index that is a class, %d", p.IgnoreIndex)
 	}
 	k := logits.Dims[1]
 	rows := logits // [N, K, ...] to one row for each label
@@ -132,6 +129,23 @@ func buildCrossEntropy(b *build) (outputs, error) {
 	weights, err := b.optional("class_weight")
 	if err != nil {
 		return nil, err
+	}
+	if i := p.IgnoreIndex; i != nil && *i >= 0 && *i < k { // a class: it weighs nothing
+		if p.LabelSmoothing != 0 {
+			return nil, uncovered("no smoothing beside an ignored class")
+		}
+		counted := make([]float32, k)
+		for j := range counted {
+			if j != *i {
+				counted[j] = 1
+			}
+		}
+		mask := b.g.Const(counted, k)
+		if weights == nil {
+			weights = mask
+		} else {
+			weights = op.Mul(weights, mask)
+		}
 	}
 	o := objective.CrossEntropyOptions{Smoothing: p.LabelSmoothing, Weights: weights}
 	labels := op.Reshape(target, op.Dims(target.Size()))
