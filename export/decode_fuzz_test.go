@@ -114,3 +114,16 @@ func ones(name string, m *onnx.Model) *onnx.Tensor {
 	}
 	return t
 }
+
+// sharedDir is the folder of reference data. A relative one counts from the root
+// of the module.
+func sharedDir() string {
+	dir := os.Getenv("SSLRT_SHARED")
+	if dir == "" {
+		dir = filepath.Join("..", "shared")
+	}
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join("..", dir)
+	}
+	return dir
+}
