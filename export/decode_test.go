@@ -3,6 +3,7 @@ package export_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"math"
@@ -245,5 +246,102 @@ func TestDecodeErrors(t *testing.T) {
 				t.Errorf("got %q, want it to say %q", err, part)
 			}
 		}
+	}
+}
+
+// TestDecodeShapes: arithmetic with sizes is computed here, and what depends on the
+// batch stays open.
+func TestDecodeShapes(t *testing.T) {
+	shape, n := node("Shape", names("x"), names("s")), node("Gather", names("s", "zero"), names("n"))
+	rows := []*onnx.Node{shape, n, node("Unsqueeze", names("n", "zeros"), names("u"))}
+	for _, c := range []struct {
+		what  string
+		nodes []*onnx.Node
+		want  op.Shape
+	}{
+		{"batch by Shape", append(rows, node("Concat", names("u", "three", "two64"), names("to"), onnx.IntAttr("axis", 0)),
+			node("Reshape", names("x", "to"), names("y"))), op.Batched(4, 3, 2)},
+		{"merged and split again", append(rows, node("Mul", names("u", "two64"), names("rows")),
+			node("Concat", names("rows", "three"), names("to"), onnx.IntAttr("axis", 0)), node("Reshape", names("x", "to"), names("m")),
+			node("Concat", names("u", "two64", "three"), names("back"), onnx.IntAttr("axis", 0)), node("Reshape", names("m", "back"), names("y"))), op.Batched(4, 2, 3)},
+		{"a constant as large as the batch", append(rows, node("Concat", names("u", "two64", "three"), names("to"), onnx.IntAttr("axis", 0)),
+			node("ConstantOfShape", names("to"), names("c"), onnx.TensorAttr("value", onnx.FloatTensor("", []int64{1}, []float32{2}))),
+			node("Mul", names("x", "c"), names("y"))), op.Batched(4, 2, 3)},
+		{"Expand as torch writes it", append(rows, node("Concat", names("u", "minus", "minus"), names("to"), onnx.IntAttr("axis", 0)),
+			node("ConstantOfShape", names("rank"), names("ones"), onnx.TensorAttr("value", onnx.Int64Tensor("", []int64{1}, []int64{1}))),
+			node("Mul", names("ones", "minus"), names("all")), node("Equal", names("to", "all"), names("open")),
+			node("Where", names("open", "ones", "to"), names("sizes")), node("Unsqueeze", names("w", "zeros"), names("w1")),
+			node("Expand", names("w1", "sizes"), names("wide")), node("MatMul", names("x", "wide"), names("y"))), op.Batched(4, 2, 3)},
+		{"Slice up to the size", append(rows, node("Slice", names("x", "zeros", "u", "zeros"), names("y"))), op.Batched(4, 2, 3)},
+		{"Tile by the size", append(rows, node("Concat", names("u", "one"), names("times"), onnx.IntAttr("axis", 0)), node("Slice", names("w", "zeros", "one", "zeros"), names("row")),
+			node("Tile", names("row", "times"), names("rows")), node("Gemm", names("rows", "w"), names("y"))), op.Batched(4, 3)},
+	} {
+		m := small(13, len(c.want.Dims), c.nodes...)
+		m.Graph.Initializers = append(m.Graph.Initializers, onnx.Int64Tensor("one", []int64{1}, []int64{1}),
+			onnx.Int64Tensor("minus", []int64{1}, []int64{-1}), onnx.Int64Tensor("rank", []int64{1}, []int64{3}))
+		d, err := export.Decode(m, smallShape)
+		if err != nil {
+			t.Errorf("%s: %v", c.what, err)
+			continue
+		}
+		if got := d.Outputs["y"].Shape; !got.Equal(c.want) {
+			t.Errorf("%s: got %v, want %v", c.what, got, c.want)
+		}
+	}
+}
+
+// TestDecodeRefusals: what is not on the list is named with its element type; what
+// must be known, with the inputs that it depends on.
+func TestDecodeRefusals(t *testing.T) {
+	var missing *export.Unsupported
+	m := small(13, 3, node("Cast", names("x"), names("d"), onnx.IntAttr("to", int64(onnx.Double))), node("Exp", names("flat"), names("e")),
+		node("Cast", names("d"), names("y"), onnx.IntAttr("to", int64(onnx.Float))))
+	if _, err := export.Decode(m, smallShape); !errors.As(err, &missing) || missing.Operators[0].Name != "Cast" || missing.Operators[0].Type != "float64" {
+		t.Errorf("got %v, want Cast of float64", err)
+	}
+	m = small(13, 1, node("Exp", names("flat"), names("y")))
+	if _, err := export.Decode(m, smallShape); !errors.As(err, &missing) || missing.Operators[0].Name != "Exp" || missing.Operators[0].Type != "int64" {
+		t.Errorf("got %v, want Exp of int64", err)
+	}
+	m = small(13, 2, node("Reshape", names("x", "to"), names("y")))
+	m.Graph.Inputs = append(m.Graph.Inputs, onnx.TensorInfo("to", onnx.Int64, onnx.Fixed(2)))
+	shapes := map[string]op.Shape{"x": op.Dims(4, 2, 3), "to": op.Dims(2)}
+	var unbound *export.Unbound
+	if _, err := export.Decode(m, shapes); !errors.As(err, &unbound) || !slices.Equal(unbound.Inputs, names("to")) {
+		t.Fatalf("got %v, want that the input to is unbound", err)
+	}
+	delete(shapes, "to")
+	d, err := export.DecodeWith(m, export.DecodeOptions{Shapes: shapes, Values: map[string]*onnx.Tensor{"to": onnx.Int64Tensor("", []int64{2}, []int64{6, 4})}})
+	if err != nil || !slices.Equal(d.Outputs["y"].Dims, []int{6, 4}) {
+		t.Errorf("bound: %v", err)
+	}
+	var zero *export.ZeroSize
+	if _, err := export.Decode(small(13, 3, node("Slice", names("x", "two64", "two64", "three"), names("y"))), smallShape); err == nil {
+		t.Error("axis 3: no error")
+	}
+	m = small(13, 3, node("Slice", names("x", "two64", "two64", "two64"), names("y")))
+	if _, err := export.Decode(m, smallShape); !errors.As(err, &zero) {
+		t.Errorf("got %v, want an error of an empty tensor", err)
+	}
+	m = small(13, 3, node("ConstantOfShape", names("much"), names("c")), node("ReduceSum", names("c", "zeros"), names("r")), node("Add", names("x", "r"), names("y")))
+	m.Graph.Initializers = append(m.Graph.Initializers, onnx.Int64Tensor("much", []int64{3}, []int64{1 << 20, 1 << 10, 3}))
+	if _, err := export.Decode(m, smallShape); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("got %v, want that a constant is too large", err)
+	}
+}
+
+// TestDecodeHalf takes float16 for float32, where that is asked for.
+func TestDecodeHalf(t *testing.T) {
+	m := small(13, 3, node("MatMul", names("x", "half"), names("y")))
+	m.Graph.Initializers = append(m.Graph.Initializers, &onnx.Tensor{Name: "half", Type: onnx.Float16, Dims: []int64{3, 1}, Raw: []byte{0, 0x3c, 0, 0x40, 0, 0xb8}})
+	if _, err := export.Decode(m, smallShape); err == nil || !strings.Contains(err.Error(), "MatMul of float16") {
+		t.Errorf("got %v, want MatMul of float16", err)
+	}
+	d, err := export.DecodeWith(m, export.DecodeOptions{Shapes: smallShape, Half: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Params["half"].Float32s(); !slices.Equal(got, []float32{1, 2, -0.5}) {
+		t.Errorf("got %v", got)
 	}
 }

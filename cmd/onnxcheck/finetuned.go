@@ -30,7 +30,7 @@ const (
 	finetuneClasses = 4
 )
 
-var finetuneRates = []float64{1e-3, 1e-2, 1e-4}
+var finetuneRates = []float64{3e-4, 1e-3, 1e-2}
 
 // probe is what a model is fine-tuned for: the classes of its features, normalised
 // over the batch first as MAE's linear probes do (He et al., 2022), since features of
