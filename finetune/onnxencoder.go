@@ -231,8 +231,9 @@ func (r *Run) backModel(ctx context.Context, out *Exported, state models.StateDi
 }
 
 // backTolerance is the largest error of a file that others wrote: the order in which
-// its operators are fused and summed is not ours.
-const backTolerance = 1e-4
+// its operators are fused and summed is not ours, and weights that were hardly trained
+// make much of that on random images.
+const backTolerance = 1e-3
 
 // verifyBack runs a file on ONNX Runtime and, decoded, on the Go machine. A file in
 // float16 is only opened: ONNX Runtime computes it in another precision.

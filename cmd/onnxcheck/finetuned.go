@@ -30,7 +30,7 @@ const (
 	finetuneClasses = 4
 )
 
-var finetuneRates = []float64{3e-4, 1e-3, 1e-2}
+var finetuneRates = []float64{1e-3, 1e-2, 1e-4}
 
 // probe is what a model is fine-tuned for: the classes of its features, normalised
 // over the batch first as MAE's linear probes do (He et al., 2022), since features of
@@ -80,7 +80,7 @@ func (c *checks) finetuned(ctx context.Context, name string, model *onnx.Model, 
 		failure = errors.New("want under half")
 	}
 	c.check(name+"/"+machine.Name(), fmt.Sprintf("loss of %d steps", finetuneSteps), failure, "(%.3g, then %.3g at rate %g)", first, last, rate)
-	return c.writtenBack(ctx, name, model, encoder, params, image)
+	return c.writtenBack(ctx, name, model, encoder, params, image, images)
 }
 
 // trainedOn returns the loss before and after the steps, and the parameters.
@@ -121,7 +121,7 @@ func trainedOn(ctx context.Context, machine engine.Machine, encoder *export.Impo
 }
 
 // writtenBack writes trained parameters into the file and checks it.
-func (c *checks) writtenBack(ctx context.Context, name string, model *onnx.Model, encoder *export.Imported, trained engine.Tensors, image []int) error {
+func (c *checks) writtenBack(ctx context.Context, name string, model *onnx.Model, encoder *export.Imported, trained engine.Tensors, image []int, images []float32) error {
 	params := models.StateDict{}
 	for p, v := range trained {
 		if file, ok := strings.CutPrefix(p, objective.NameEncoder+"."); ok {
@@ -132,11 +132,11 @@ func (c *checks) writtenBack(ctx context.Context, name string, model *onnx.Model
 	if err != nil {
 		return err
 	}
-	return c.written(ctx, name, model, written, image)
+	return c.written(ctx, name, model, written, image, images)
 }
 
 // written checks a model that was written back.
-func (c *checks) written(ctx context.Context, name string, was, is *onnx.Model, image []int) error {
+func (c *checks) written(ctx context.Context, name string, was, is *onnx.Model, image []int, images []float32) error {
 	c.check(name, "all but the initialisers as they were", sameButInitializers(was, is), "")
 	dir, err := os.MkdirTemp("", "onnxcheck")
 	if err != nil {
@@ -151,7 +151,7 @@ func (c *checks) written(ctx context.Context, name string, was, is *onnx.Model, 
 		out, err := exec.CommandContext(ctx, c.python, "-c", "import onnx, sys; onnx.checker.check_model(sys.argv[1], full_check=True)", path).CombinedOutput()
 		c.check(name, "onnx.checker", err, "%s", bytes.TrimSpace(out))
 	}
-	return c.agrees(ctx, name, path, image)
+	return c.agrees(ctx, name, path, image, images)
 }
 
 // sameButInitializers compares the bytes of two models without their initialisers.
@@ -180,9 +180,9 @@ func sameButInitializers(a, b *onnx.Model) error {
 	return nil
 }
 
-// agrees runs a file on ONNX Runtime, and decoded on the Go machine, on random
-// images.
-func (c *checks) agrees(ctx context.Context, name, path string, image []int) error {
+// agrees runs a file on ONNX Runtime, and decoded on the Go machine, on these images,
+// or random ones.
+func (c *checks) agrees(ctx context.Context, name, path string, image []int, images []float32) error {
 	if _, err := ort.Init(ort.FindOptions{}); err != nil {
 		c.check(name, "ONNX Runtime and the machine", err, "")
 		return nil
@@ -204,7 +204,9 @@ func (c *checks) agrees(ctx context.Context, name, path string, image []int) err
 	r := rand.New(rand.NewPCG(5, 6))
 	x := make([]float32, op.Dims(sizes...).Size())
 	for i := range x {
-		x[i] = float32(r.NormFloat64())
+		if x[i] = float32(r.NormFloat64()); len(images) > 0 {
+			x[i] = images[i%len(images)]
+		}
 	}
 	bound, err := ort.NewTensor(sizes, x)
 	if err != nil {

@@ -77,7 +77,7 @@ func (c *checks) plain(ctx context.Context, path string) error {
 		}
 	}
 	if input.Type == onnx.Float {
-		return c.agrees(ctx, name, path, sizes[1:])
+		return c.agrees(ctx, name, path, sizes[1:], nil)
 	}
 	return nil
 }
