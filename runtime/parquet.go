@@ -78,6 +78,9 @@ func readParquet(f *os.File) (e *Embeddings, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkParquetFooter(f, info.Size()); err != nil {
+		return nil, err
+	}
 	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true))
 	if err != nil {
 		return nil, err
@@ -85,6 +88,9 @@ func readParquet(f *os.File) (e *Embeddings, err error) {
 	column, ok := file.Schema().Lookup("embedding", "list", "element")
 	if !ok || column.Node.Type().Kind() != parquet.Float {
 		return nil, fmt.Errorf("got columns %v, want embedding, a list of float32", file.Schema().Columns())
+	}
+	if err := checkParquetPages(file, f, info.Size()); err != nil {
+		return nil, err
 	}
 	e = &Embeddings{}
 	r := parquet.NewGenericReader[parquetRow](file)

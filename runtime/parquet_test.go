@@ -1,7 +1,9 @@
 package runtime
 
 import (
+	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -137,5 +139,41 @@ print(pq.read_schema(sys.argv[1]).field("embedding").type, pq.read_metadata(sys.
 	want := "['file', 'label', 'embedding'] ['cat', 'dog, \"wolf\"', 'None', 'chat'] float32 4\nTrue True\nlist<element: float not null> encoder.onnx\n"
 	if err != nil || strings.ReplaceAll(string(out), "nan", "None") != want {
 		t.Errorf("got %v\n%s", err, out)
+	}
+}
+
+// Headers claim gigabytes in a damaged file: none of it is allocated.
+func TestDamagedParquet(t *testing.T) {
+	var b bytes.Buffer
+	p := newParquet(&b, 3, nil, rowGroupBytes)
+	for i := range 40 {
+		if err := p.Write("a.png", []string{"cat", "", "dog"}[i%3], make([]float32, 3)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.flush(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "x.parquet")
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range b.Len() {
+		for _, data := range [][]byte{b.Bytes()[:i], bytes.Clone(b.Bytes())} {
+			if len(data) > i {
+				data[i] = byte(rng.IntN(256))
+			}
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var before, after goruntime.MemStats
+			goruntime.ReadMemStats(&before)
+			e, err := ReadEmbeddings(path)
+			goruntime.ReadMemStats(&after)
+			if (e == nil) == (err == nil) || len(data) == i && err == nil {
+				t.Errorf("byte %d: %v, %v", i, e, err)
+			}
+			if used := after.TotalAlloc - before.TotalAlloc; used > 32<<20 {
+				t.Errorf("byte %d: %d MB were allocated to find %v", i, used>>20, err)
+			}
+		}
 	}
 }
