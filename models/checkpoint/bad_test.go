@@ -111,6 +111,7 @@ func TestMalformed(t *testing.T) {
 		"gzip":                  {[]byte("\x1f\x8b\x08 and so on"), "gunzip"},
 		"hdf5":                  {[]byte("\x89HDF\r\n and so on"), "HDF5"},
 		"lfs":                   {[]byte("version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"},
+		"tensorflow":            {append(make([]byte, 600), 0x57, 0xfb, 0x80, 0x8b, 0x24, 0x75, 0x47, 0xdb), "TensorFlow checkpoint"},
 		"zip of something":      {torchZip(t, "x")[:60], "damaged zip"},
 		"torchscript":           {torchZip(t, "}.", [2]string{"constants.pkl", "."}), "TorchScript"},
 		"two records of a name": {torchZip(t, "}.", one, one), `two records called "archive/data/0"`},

@@ -122,6 +122,11 @@ func (f *File) read(x io.ReaderAt) error {
 	case head[0] == 0x80, head[0] == 'L': // a pickle: protocol 2 and up, or below
 		return f.readLegacy(x)
 	}
+	// The last bytes of an index of TensorFlow, which is a LevelDB table.
+	tail := make([]byte, 8)
+	if _, err := x.ReadAt(tail, max(0, f.Size-8)); err == nil && bytes.Equal(tail, []byte{0x57, 0xfb, 0x80, 0x8b, 0x24, 0x75, 0x47, 0xdb}) {
+		return errors.New("it is the index of a TensorFlow checkpoint: those are not read; convert it to PyTorch first (tonylins/simclr-converter)")
+	}
 	return errors.New("it is neither a file of PyTorch nor a safetensors file")
 }
 

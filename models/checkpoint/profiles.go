@@ -1,11 +1,8 @@
 package checkpoint
 
-// Patterns that many profiles share.
-const (
-	tvPlain = `^layer1\.0\.conv1\.weight$`
-	heads   = `^(online_)?(classifier|linear|fc|head)\.`
-)
+const tvPlain = `^layer1\.0\.conv1\.weight$` // torchvision's names without a prefix
 
+// Tensors that many profiles ignore.
 var (
 	ignoreMomentum = [2]string{`^(\w*_?momentum\w*|target_\w+|encoder_k|teacher\w*|momentum_encoder)\.`, "the momentum copy of the network"}
 	ignoreQueue    = [2]string{`(^|\.|_)(queue|queue_ptr|bank|bank_ptr|memory_bank)(\.|$)|^queue`, "the queue of negatives"}
@@ -17,8 +14,8 @@ var (
 
 // Profiles are the projects whose checkpoints are known, in the order in which they
 // are tried: a file with more of its own names comes before one with fewer. The last
-// ones are kinds of networks whatever the project. The table of issue texts and
-// sources is research of the projects' code; CONTRIBUTING.md says how to add one.
+// ones are kinds of networks whatever the project. CONTRIBUTING.md says how to add
+// one.
 var Profiles = []Profile{
 	{
 		Name: "sslrt", About: "a checkpoint of this program",
@@ -114,7 +111,7 @@ var Profiles = []Profile{
 		Prefix: `(?:backbone|encoder)\.`, Names: "torchvision", Projector: "projector.*", Classifier: "classifier",
 		Ignore:   [][2]string{ignoreMomentum, ignoreQueue, ignorePredict, ignoreProto, ignoreCenter, {`^head\.`, "the head of the method"}},
 		Settings: Settings{Norm: "imagenet"}, Small: Settings{Norm: "cifar10-2470", Pad: 2},
-		Hints: []Hint{{`\bdata\.dataset=cifar100$`, Settings{Norm: "cifar100-solo"}}, {`\bdata\.dataset=stl10$`, Settings{Norm: "imagenet"}}},
+		Hints: []Hint{{`^args\.(data\.)?dataset=cifar100$`, Settings{Norm: "cifar100-solo"}}, {`^args\.(data\.)?dataset=stl10$`, Settings{Norm: "imagenet"}}},
 	},
 	{
 		Name: "moco-cifar10", About: "MoCo's notebook for CIFAR-10",
@@ -260,6 +257,13 @@ var Profiles = []Profile{
 		Settings: Settings{Norm: "none"},
 	},
 	{
+		Name: "swav", About: "SwAV and DeepCluster v2 (Facebook)",
+		Match: []string{tvPlain, `^projection_head\.(0\.)?weight$`, `^prototypes\.`},
+		Names: "torchvision", Projector: "projection_head.*",
+		Ignore:   [][2]string{ignoreProto, ignoreQueue},
+		Settings: Settings{Norm: "imagenet"},
+	},
+	{
 		Name: "cifar-resnet", About: "ResNets of 6n+2 layers for CIFAR (akamaster/pytorch_resnet_cifar10)",
 		Match: []string{tvPlain, `^layer3\.`}, Not: []string{`^layer4\.`},
 		Names: "torchvision", Classifier: "linear|fc",
@@ -298,6 +302,13 @@ var Profiles = []Profile{
 		Name: "resnet-sequential", About: "a ResNet in a Sequential with ReLU and max-pool in it, behind some prefix",
 		Match:  []string{`(^|\.)4\.0\.conv1\.weight$`, `(^|\.)7\.0\.conv1\.weight$`},
 		Prefix: `(?:[^.]+\.)*?`, Names: "sequential", Projector: "projector.*|projection_head.layers.*|projection_head.*|projection.*|head.*", Classifier: "classifier|fc|linear",
+		Ignore:   [][2]string{ignoreMomentum, ignoreQueue, ignorePredict, ignoreOnline, ignoreCenter, ignoreProto},
+		Settings: Settings{Norm: "imagenet"}, Small: Settings{Norm: "cifar10"},
+	},
+	{
+		Name: "resnet-sequential-no-pool", About: "a ResNet in a Sequential with ReLU and without max-pool in it, behind some prefix",
+		Match:  []string{`(^|\.)3\.0\.conv1\.weight$`, `(^|\.)6\.0\.conv1\.weight$`},
+		Prefix: `(?:[^.]+\.)*?`, Names: "sequential-no-pool", Projector: "projector.*|projection_head.layers.*|projection_head.*|projection.*|head.*|g.*", Classifier: "classifier|fc|linear",
 		Ignore:   [][2]string{ignoreMomentum, ignoreQueue, ignorePredict, ignoreOnline, ignoreCenter, ignoreProto},
 		Settings: Settings{Norm: "imagenet"}, Small: Settings{Norm: "cifar10"},
 	},
