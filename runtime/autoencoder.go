@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 
 	"github.com/sslrt/sslrt/augment"
@@ -87,32 +86,10 @@ type Reconstructed struct {
 // by workers beside the model. An image that cannot be read is left out and reported;
 // that no image can be read is an error.
 func ReconstructAll(ctx context.Context, a *Autoencoder, src augment.Source, noise augment.Noise, seed uint64, opt JobOptions, take func(Reconstructed) error) (Summary, error) {
-	var sum Summary
 	pre := a.Pixels()
-	size := opt.BatchSize
-	if size == 0 {
-		size = 64
-	}
-	loader, err := augment.NewEvalLoader(src, pre, min(size, max(src.Len(), 1)), opt.Workers)
-	if err != nil {
-		return sum, fmt.Errorf("runtime: reconstruct: %w", err)
-	}
-	defer loader.Close()
+	j := job{what: "reconstruct", src: src, pre: pre, opt: opt}
 	one := pre.Len()
-	for done := 0; ; {
-		b, err := loader.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return sum, fmt.Errorf("runtime: reconstruct: %w", err)
-		}
-		for _, s := range b.Skipped {
-			sum.Skipped = append(sum.Skipped, s)
-			if opt.Skipped != nil {
-				opt.Skipped(s)
-			}
-		}
+	err := j.run(ctx, func(b *augment.Batch, readable []int) error {
 		clean := b.Views[0]
 		seen := append([]float32(nil), clean...)
 		for k, i := range b.Index {
@@ -120,26 +97,16 @@ func ReconstructAll(ctx context.Context, a *Autoencoder, src augment.Source, noi
 		}
 		restored, err := a.Reconstruct(ctx, seen)
 		if err != nil {
-			return sum, err
+			return err
 		}
-		for k, i := range b.Index {
-			if b.Failed != nil && b.Failed[k] != nil {
-				continue
-			}
-			r := Reconstructed{i, clean[k*one : (k+1)*one], seen[k*one : (k+1)*one], restored[k*one : (k+1)*one]}
+		for _, k := range readable {
+			r := Reconstructed{b.Index[k], clean[k*one : (k+1)*one], seen[k*one : (k+1)*one], restored[k*one : (k+1)*one]}
 			if err := take(r); err != nil {
-				return sum, err
+				return err
 			}
-			sum.Embedded++
+			j.sum.Embedded++
 		}
-		done += len(b.Index)
-		loader.Release(b)
-		if opt.Progress != nil {
-			opt.Progress(done, src.Len())
-		}
-	}
-	if sum.Embedded == 0 {
-		return sum, fmt.Errorf("runtime: reconstruct: none of %d images could be read; the first: %w", src.Len(), sum.Skipped[0].Err)
-	}
-	return sum, nil
+		return nil
+	})
+	return j.sum, err
 }

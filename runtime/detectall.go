@@ -2,9 +2,7 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/sslrt/sslrt/augment"
 )
@@ -14,61 +12,37 @@ import (
 // their number. An image that cannot be read is left out and reported; that none can
 // be read is an error.
 func DetectAll(ctx context.Context, d *Detector, src augment.Source, opt JobOptions, each func(i int, found Detection) error) (Summary, error) {
+	j := job{what: "detect", src: src, pre: d.pre, bytes: d.bytes, opt: opt}
 	if d.tile > 0 {
-		return detectAllTiles(ctx, d, src, opt, each)
+		err := j.tiles(ctx, d, each)
+		return j.sum, err
 	}
-	var sum Summary
-	loader, err := augment.NewLoader(src, augment.LoaderOptions{BatchSize: min(max(opt.BatchSize, 1), src.Len()),
-		Preprocess: d.pre, Workers: opt.Workers, Bytes: d.bytes, KeepFailed: true})
-	if err != nil {
-		return sum, fmt.Errorf("runtime: detect: %w", err)
-	}
-	defer loader.Close()
 	size := d.pre.Len()
-	for done := 0; ; {
-		b, err := loader.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return sum, fmt.Errorf("runtime: detect: %w", err)
-		}
-		for _, s := range b.Skipped {
-			sum.Skipped = append(sum.Skipped, s)
-			if opt.Skipped != nil {
-				opt.Skipped(s)
-			}
-		}
-		for k, i := range b.Index {
-			if b.Failed != nil && b.Failed[k] != nil {
-				continue
-			}
+	err := j.run(ctx, func(b *augment.Batch, readable []int) error {
+		for _, k := range readable {
 			var found Detection
+			var err error
 			if d.bytes {
 				found, err = run(ctx, d, b.Pixels[0][k*size:(k+1)*size])
 			} else {
 				found, err = run(ctx, d, b.Views[0][k*size:(k+1)*size])
 			}
 			if err == nil {
-				err = each(i, found)
+				err = each(b.Index[k], found)
 			}
 			if err != nil {
-				return sum, err
+				return err
 			}
-			sum.Embedded++
+			j.sum.Embedded++
 		}
-		done += len(b.Index)
-		loader.Release(b)
-		if opt.Progress != nil {
-			opt.Progress(done, src.Len())
-		}
-	}
-	return sum, sum.none(src, "detect")
+		return nil
+	})
+	return j.sum, err
 }
 
-// detectAllTiles is DetectAll for images in tiles: one is decoded while the one before
-// is judged.
-func detectAllTiles(ctx context.Context, d *Detector, src augment.Source, opt JobOptions, each func(i int, found Detection) error) (Summary, error) {
+// tiles is run for images that are looked at in tiles: one is decoded while the one
+// before is judged.
+func (j *job) tiles(ctx context.Context, d *Detector, each func(i int, found Detection) error) error {
 	type decoded struct {
 		m   *augment.Image
 		err error
@@ -76,40 +50,33 @@ func detectAllTiles(ctx context.Context, d *Detector, src augment.Source, opt Jo
 	read := func(i int) chan decoded {
 		c := make(chan decoded, 1)
 		go func() {
-			m, err := src.Image(i)
+			m, err := j.src.Image(i)
 			c <- decoded{m, err}
 		}()
 		return c
 	}
-	var sum Summary
 	next := read(0)
-	for i := range src.Len() {
+	for i := range j.src.Len() {
 		if err := ctx.Err(); err != nil {
-			return sum, fmt.Errorf("runtime: detect: %w", err)
+			return fmt.Errorf("runtime: %s: %w", j.what, err)
 		}
 		image := <-next
-		if i+1 < src.Len() {
+		if i+1 < j.src.Len() {
 			next = read(i + 1)
 		}
 		if image.err != nil {
-			skipped := augment.SkippedImage{Index: i, Name: src.Name(i), Err: image.err}
-			sum.Skipped = append(sum.Skipped, skipped)
-			if opt.Skipped != nil {
-				opt.Skipped(skipped)
-			}
+			j.skip(augment.SkippedImage{Index: i, Name: j.src.Name(i), Err: image.err})
 		} else {
 			found, err := d.Detect(ctx, image.m)
 			if err == nil {
 				err = each(i, found)
 			}
 			if err != nil {
-				return sum, err
+				return err
 			}
-			sum.Embedded++
+			j.sum.Embedded++
 		}
-		if opt.Progress != nil {
-			opt.Progress(i+1, src.Len())
-		}
+		j.progress(i + 1)
 	}
-	return sum, sum.none(src, "detect")
+	return j.finish()
 }

@@ -1,0 +1,101 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/sslrt/sslrt/augment"
+)
+
+// JobOptions are the settings of a batch job. None changes a result.
+type JobOptions struct {
+	BatchSize int // images prepared together; 0 is 64
+	Workers   int // goroutines that decode and prepare images; 0 is one per processor
+	// Progress, if set, is called after each batch with the number of images done,
+	// those skipped included, of the total.
+	Progress func(done, total int)
+	// Skipped, if set, is called for each image that cannot be read, in order.
+	Skipped func(augment.SkippedImage)
+}
+
+// Summary is what a batch job did.
+type Summary struct {
+	Embedded int                    // images that have a result
+	Skipped  []augment.SkippedImage // images that could not be read, in order, with the reason
+}
+
+// job reads the images of src for a model, in order and in bounded memory, decoded by
+// workers beside it.
+type job struct {
+	what  string // for messages: "embed"
+	src   augment.Source
+	pre   augment.Preprocess
+	bytes bool // the model's input is 8-bit
+	opt   JobOptions
+	sum   Summary
+}
+
+// run calls batch for each batch, with the places of the images that could be read:
+// batch does its work and calls take for each of them. That none can be read is an
+// error. When ctx or a call ends it, the summary says how far it came.
+func (j *job) run(ctx context.Context, batch func(b *augment.Batch, readable []int) error) error {
+	fail := func(err error) error { return fmt.Errorf("runtime: %s: %w", j.what, err) }
+	size := j.opt.BatchSize
+	if size == 0 {
+		size = 64
+	}
+	loader, err := augment.NewLoader(j.src, augment.LoaderOptions{BatchSize: min(size, max(j.src.Len(), 1)),
+		Preprocess: j.pre, Workers: j.opt.Workers, Bytes: j.bytes, KeepFailed: true})
+	if err != nil {
+		return fail(err)
+	}
+	defer loader.Close()
+	var readable []int
+	for done := 0; ; {
+		b, err := loader.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return j.finish()
+		}
+		if err != nil {
+			return fail(err)
+		}
+		for _, s := range b.Skipped {
+			j.skip(s)
+		}
+		readable = readable[:0]
+		for k := range b.Index {
+			if b.Failed == nil || b.Failed[k] == nil {
+				readable = append(readable, k)
+			}
+		}
+		if err := batch(b, readable); err != nil {
+			return err
+		}
+		done += len(b.Index)
+		loader.Release(b)
+		j.progress(done)
+	}
+}
+
+func (j *job) skip(s augment.SkippedImage) {
+	j.sum.Skipped = append(j.sum.Skipped, s)
+	if j.opt.Skipped != nil {
+		j.opt.Skipped(s)
+	}
+}
+
+func (j *job) progress(done int) {
+	if j.opt.Progress != nil {
+		j.opt.Progress(done, j.src.Len())
+	}
+}
+
+// finish returns an error if no image could be read.
+func (j *job) finish() error {
+	if j.sum.Embedded > 0 {
+		return nil
+	}
+	return fmt.Errorf("runtime: %s: none of %d images could be read; the first: %w", j.what, j.src.Len(), j.sum.Skipped[0].Err)
+}
