@@ -24,6 +24,7 @@ type CheckpointInfo struct {
 	Step, Total int // steps done, and of the whole run
 	Epoch       int // epochs begun
 	Batch       int // batches done of the step under way, where gradients accumulate
+	Images      int // that the run trains on; 0: unknown
 
 	start   sums // metrics of the run's first batch, to compare with
 	sums    sums // of the epoch under way, or of one whose end was cut off
@@ -51,6 +52,7 @@ const (
 	keyTotal  = "sslrt.total"
 	keyEpoch  = "sslrt.epoch"
 	keyBatch  = "sslrt.batch"
+	keyImages = "sslrt.images"
 	keyStart  = "sslrt.start"      // JSON: metric to "sum count"
 	keySums   = "sslrt.epoch_sums" // the same
 	keyBest   = "sslrt.best"       // JSON of a Best
@@ -110,6 +112,7 @@ func (r *Run) writeCheckpoint(path string, state models.StateDict, info Checkpoi
 		keyTotal:  strconv.Itoa(info.Total),
 		keyEpoch:  strconv.Itoa(info.Epoch),
 		keyBatch:  strconv.Itoa(info.Batch),
+		keyImages: strconv.Itoa(info.Images),
 		keyStart:  string(start),
 		keySums:   string(epochSums),
 		keyBest:   string(best),
@@ -216,8 +219,9 @@ func checkpointInfo(meta map[string]string) (info CheckpointInfo, err error) {
 	fail := func(key, want string) (CheckpointInfo, error) {
 		return CheckpointInfo{}, fmt.Errorf("metadata %s is %q, want %s", key, meta[key], want)
 	}
-	for key, to := range map[string]*int{keyStep: &info.Step, keyTotal: &info.Total, keyEpoch: &info.Epoch, keyBatch: &info.Batch} {
-		if key == keyBatch && meta[key] == "" {
+	for key, to := range map[string]*int{keyStep: &info.Step, keyTotal: &info.Total, keyEpoch: &info.Epoch,
+		keyBatch: &info.Batch, keyImages: &info.Images} {
+		if (key == keyBatch || key == keyImages) && meta[key] == "" {
 			continue
 		}
 		if *to, err = strconv.Atoi(meta[key]); err != nil || *to < 0 {

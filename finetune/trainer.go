@@ -103,6 +103,10 @@ func (t *trainer) prepare() error {
 		}
 	}
 	t.at, t.from = info, info.Step
+	if n := t.src.Len(); info.Images > 0 && info.Images != n {
+		t.warn("warning: the data hold %d images, when the run was stopped there were %d: it goes on, and is no longer the run that it would have been", n, info.Images)
+	}
+	t.at.Images = t.src.Len()
 	t.at.Total = c.Epochs * t.perEp
 	t.at.best.Metric = c.BestBy
 	if !t.finished() {

@@ -15,7 +15,7 @@ func TestImagesVanishDuringTheRun(t *testing.T) {
 	dir := pictures(t, 20)
 	src := open(t, dir)
 	c := small("go")
-	c.Epochs = 5
+	c.Epochs, c.Cache = 5, 0 // decoded images would still be there
 	run := begin(t, c, src)
 	var skipped []string
 	gone := []string{"bright/000.png", "bright/007.png", "dark/019.png"}
@@ -51,6 +51,7 @@ func TestAllImagesVanish(t *testing.T) {
 	dir := pictures(t, 20)
 	src := open(t, dir)
 	c := small("go")
+	c.Cache = 0
 	run := begin(t, c, src)
 	_, err := finetune.Pretrain(context.Background(), run, src, finetune.Events{Step: func(p finetune.Progress) {
 		if p.Step == 7 {
@@ -65,5 +66,32 @@ func TestAllImagesVanish(t *testing.T) {
 	// Batches were read ahead; all steps that they gave are in the checkpoint.
 	if _, info, err := run.LoadCheckpoint(); err != nil || info.Step < 7 || info.Step > 15 {
 		t.Errorf("the checkpoint is %+v, %v", info, err)
+	}
+}
+
+// Data that changed while a run was stopped are told: the order of the images is
+// another one.
+func TestImagesVanishWhileTheRunIsStopped(t *testing.T) {
+	dir := pictures(t, 20)
+	run := begin(t, small("go"), open(t, dir))
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	finetune.Pretrain(ctx, run, open(t, dir), finetune.Events{Step: func(p finetune.Progress) {
+		if p.Step == 7 {
+			cancel()
+		}
+	}})
+	for _, name := range []string{"bright/000.png", "bright/001.png"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var warnings []string
+	res, err := finetune.Pretrain(context.Background(), run, open(t, dir), finetune.Events{Warn: func(s string) { warnings = append(warnings, s) }})
+	if err != nil || res.Steps != 12 { // 38 images: 4 batches of 8 in each of 3 epochs
+		t.Fatalf("%+v, %v", res, err)
+	}
+	if all := strings.Join(warnings, "\n"); strings.Count(all, "the data hold 38 images, when the run was stopped there were 40") != 1 {
+		t.Errorf("warnings %q", warnings)
 	}
 }
