@@ -107,6 +107,11 @@ func DecodeWith(m *onnx.Model, opt DecodeOptions) (decoded *Decoded, err error) 
 
 // validate checks what does not depend on shapes.
 func validate(m *onnx.Model, half bool) error {
+	if m.Graph != nil { // the list of what is missing says more than what else is wrong
+		if err := operatorsKnown(m, half); err != nil {
+			return err
+		}
+	}
 	if err := onnx.Check(m); err != nil {
 		return err
 	}
