@@ -7,9 +7,7 @@ import (
 	"image/jpeg"
 	"io"
 	"math"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/disintegration/imaging"
 )
@@ -68,14 +66,6 @@ func cpuTime(b *testing.B, run func()) {
 		run()
 	}
 	b.ReportMetric((processTime()-start).Seconds()*1e3/float64(b.N), "cpu-ms/op")
-}
-
-func processTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // One SimCLR pair, from pixels or a file to two tensors: what a worker of the loader does for an image.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"sync"
+
+	"github.com/sslrt/sslrt/augment/internal/kernel"
 )
 
 // GaussianBlur convolves m with a Gaussian of the given odd kernel size and standard deviation, both
@@ -15,18 +17,18 @@ func (m *Image) GaussianBlur(kernel int, sigma float64) *Image {
 	return out
 }
 
-func (m *Image) blur(kernel int, sigma float64) {
-	if kernel < 1 || kernel%2 == 0 || !(sigma > 0) {
-		panic(fmt.Sprintf("augment: Gaussian blur of kernel size %d, sigma %g: want an odd size and a positive sigma", kernel, sigma))
+func (m *Image) blur(size int, sigma float64) {
+	if size < 1 || size%2 == 0 || !(sigma > 0) {
+		panic(fmt.Sprintf("augment: Gaussian blur of kernel size %d, sigma %g: want an odd size and a positive sigma", size, sigma))
 	}
 	s := blurScratch.Get().(*blurMemory)
 	defer blurScratch.Put(s)
-	s.gaussian(kernel, sigma)
-	half, n := kernel/2, m.W*3
+	s.gaussian(size, sigma)
+	half, n := size/2, m.W*3
 	s.mid, s.row = grow(s.mid, m.H*n), grow(s.row, n+half*6)
 	for y := range m.H {
 		row := m.Pix[y*n : (y+1)*n]
-		widen(s.row[half*3:half*3+n], row)
+		kernel.Widen(s.row[half*3:half*3+n], row)
 		for x := range half {
 			left, right := mirror(-1-x, m.W)*3, mirror(m.W+x, m.W)*3
 			for c := range 3 {
@@ -37,7 +39,7 @@ func (m *Image) blur(kernel int, sigma float64) {
 		out := s.mid[y*n : (y+1)*n]
 		clear(out)
 		for j, w := range s.kernel {
-			addScaled(out, s.row[3*j:], w)
+			kernel.AddScaled(out, s.row[3*j:], w)
 		}
 	}
 	acc := s.row[:n]
@@ -45,9 +47,9 @@ func (m *Image) blur(kernel int, sigma float64) {
 		clear(acc)
 		for j, w := range s.kernel {
 			from := mirror(y+j-half, m.H)
-			addScaled(acc, s.mid[from*n:], w)
+			kernel.AddScaled(acc, s.mid[from*n:], w)
 		}
-		round(m.Pix[y*n:(y+1)*n], acc)
+		kernel.Round(m.Pix[y*n:(y+1)*n], acc)
 	}
 }
 

@@ -3,6 +3,8 @@ package augment
 import (
 	"fmt"
 	"math"
+
+	"github.com/sslrt/sslrt/augment/internal/kernel"
 )
 
 // PillowBlur returns m blurred as Pillow's ImageFilter.GaussianBlur(radius) does: three box blurs in
@@ -102,6 +104,6 @@ func boxColumns(dst, src *Image, r int, whole, part uint32) {
 		}
 	}
 	for y := range src.H {
-		boxRow(dst.Pix[y*n:(y+1)*n], acc, row(y-r-1), row(y+r), row(y+r+1), whole, part)
+		kernel.BoxRow(dst.Pix[y*n:(y+1)*n], acc, row(y-r-1), row(y+r), row(y+r+1), whole, part)
 	}
 }

@@ -22,6 +22,8 @@ var ErrFormat = errors.New("not a JPEG, PNG, GIF, BMP, TIFF or WebP image")
 type DecodeOptions struct {
 	Orient    bool  // turn the picture upright by its EXIF orientation
 	MaxPixels int64 // refuse larger pictures; 0: MaxPixels
+
+	side int // decode JPEG at a reduced scale, see Reduced; 0: in full
 }
 
 func (o DecodeOptions) maxPixels() int64 {

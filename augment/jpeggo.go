@@ -14,6 +14,8 @@ import (
 // build tag libjpeg it is libjpeg-turbo through cgo.
 const Decoders = "Go"
 
+const canReduce = false
+
 // jpegPixels decodes what stands behind a header that was checked.
 func jpegPixels(h *jpegHead, r *bufio.Reader, _ DecodeOptions) (*Image, error) {
 	if h.components == 4 {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"sync"
+
+	"github.com/sslrt/sslrt/augment/internal/kernel"
 )
 
 // Filter is an interpolation kernel of [Resize].
@@ -152,8 +154,6 @@ func (s *scratch) middle(n int) []uint8 {
 	return s.mid[:n]
 }
 
-const weightBits = 22 // 32 bits less 8 of the sample and 2 against overflow, as in Pillow
-
 // weights holds, for each output position, the first input position and the weights from there on.
 type weights struct {
 	first []int32
@@ -189,7 +189,7 @@ func (t *weights) compute(n, m, from, number int, f Filter) {
 			if sum != 0 {
 				w /= sum
 			}
-			taps[j] = int32(math.Round(w * (1 << weightBits)))
+			taps[j] = int32(math.Round(w * (1 << kernel.WeightBits)))
 		}
 		t.first[i], t.count[i] = int32(lo), int32(hi-lo)
 	}
@@ -204,7 +204,7 @@ func grow[T any](s []T, n int) []T {
 
 func (t *weights) horizontal(dst []uint8, w, h int, src []uint8, stride int) {
 	for y := range h {
-		t.weighPixels(dst[y*w*3:], src[y*stride:], w, y+1 < h)
+		kernel.WeighPixels(dst[y*w*3:], src[y*stride:], t.first, t.count, t.taps, t.width, w, y+1 < h)
 	}
 }
 
@@ -213,6 +213,6 @@ func (t *weights) vertical(out *Image, src []uint8, stride, from int) {
 	n := out.W * 3
 	for y := range out.H {
 		taps := t.taps[y*t.width : y*t.width+int(t.count[y])]
-		weighRows(out.Pix[y*n:(y+1)*n], src[(int(t.first[y])-from)*stride:], stride, taps)
+		kernel.WeighRows(out.Pix[y*n:(y+1)*n], src[(int(t.first[y])-from)*stride:], stride, taps)
 	}
 }

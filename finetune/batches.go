@@ -18,6 +18,24 @@ func (c *Config) loader(src augment.Source, step *train.Program, epoch, batch in
 	})
 }
 
+// sources returns the images that training measures itself on, the same as they are read
+// for training, and those that are held out, nil where there are none.
+func (c *Config) sources(src augment.Source) (full, learn, valid augment.Source, err error) {
+	if !c.FastDecode {
+		full, valid, err = c.parts(augment.Cached(src, c.Cache))
+		return full, full, valid, err
+	}
+	reduced, err := augment.Reduced(src, 2*c.ImageSize)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("finetune: fast_decode: %w", err)
+	}
+	if learn, _, err = c.parts(augment.Cached(reduced, c.Cache)); err != nil {
+		return nil, nil, nil, err
+	}
+	full, valid, err = c.parts(src)
+	return full, learn, valid, err
+}
+
 // addBatch adds the views, and the labels where the step takes them, to its inputs.
 func addBatch(in engine.Tensors, step *train.Program, b *augment.Batch, c *Config) error {
 	n := len(b.Index)

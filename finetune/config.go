@@ -135,12 +135,16 @@ type Config struct {
 	// Init is a file with weights to start from; see LoadInitial.
 	Init string `yaml:"init,omitempty"`
 
-	Seed    uint64         `yaml:"seed"`
-	Engine  string         `yaml:"engine"` // auto (default), ort, go
-	Device  string         `yaml:"device"` // cpu (default), cuda:0
-	Threads int            `yaml:"threads"`
-	Workers int            `yaml:"workers"` // they change no number
-	Cache   augment.Memory `yaml:"cache"`   // of decoded images; default 512MiB, 0: none. It changes no number
+	Seed    uint64 `yaml:"seed"`
+	Engine  string `yaml:"engine"` // auto (default), ort, go
+	Device  string `yaml:"device"` // cpu (default), cuda:0
+	Threads int    `yaml:"threads"`
+	Workers int    `yaml:"workers"` // they change no number
+	// FastDecode reads large JPEG files at a reduced scale, of which the shorter side has
+	// twice the image size or more; see augment.Reduced. It changes pixels, in training
+	// only.
+	FastDecode bool           `yaml:"fast_decode,omitempty"`
+	Cache      augment.Memory `yaml:"cache"` // of decoded images; default 512MiB, 0: none. It changes no number
 }
 
 // DefaultConfig returns the default recipe: lightly's for CIFAR-10, the published

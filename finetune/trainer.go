@@ -30,7 +30,8 @@ const (
 // program's state, which a checkpoint holds.
 type trainer struct {
 	*Run
-	src     augment.Source
+	src     augment.Source // to be measured on
+	learn   augment.Source // the same images as they are trained on
 	valid   augment.Source // labelled images held back; may be nil
 	ev      Events
 	step    *train.Program
@@ -52,11 +53,11 @@ type trainer struct {
 
 func newTrainer(run *Run, src augment.Source, ev Events) (*trainer, error) {
 	c := &run.Config
-	src, valid, err := c.parts(augment.Cached(src, c.Cache))
+	src, learn, valid, err := c.sources(src)
 	if err != nil {
 		return nil, err
 	}
-	t := &trainer{Run: run, src: src, valid: valid, ev: ev, perEp: c.stepsPerEpoch(src.Len()), rank: math.NaN(), reported: map[int]bool{}}
+	t := &trainer{Run: run, src: src, learn: learn, valid: valid, ev: ev, perEp: c.stepsPerEpoch(src.Len()), rank: math.NaN(), reported: map[int]bool{}}
 	unlock, err := run.lock()
 	if err != nil {
 		return nil, err
@@ -225,7 +226,7 @@ func (t *trainer) stopped(ctx context.Context, err error) error {
 func (t *trainer) epoch(ctx context.Context) error {
 	done := t.at.Step / t.perEp
 	t.at.Epoch = done + 1
-	loader, err := t.Config.loader(t.src, t.step, done, t.at.Step%t.perEp*t.Config.Accumulate+t.at.Batch)
+	loader, err := t.Config.loader(t.learn, t.step, done, t.at.Step%t.perEp*t.Config.Accumulate+t.at.Batch)
 	if err != nil {
 		return err
 	}

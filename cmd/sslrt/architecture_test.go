@@ -48,9 +48,10 @@ var layers = map[string][]string{
 
 	"runtime":     {"runtime/ort", "augment", "models/onnx"},
 	"runtime/ort": {},
-	"augment":     {"augment/internal/libjpeg"},
+	"augment":     {"augment/internal/libjpeg", "augment/internal/kernel"},
 
 	"augment/internal/libjpeg": {},
+	"augment/internal/kernel":  {},
 }
 
 // deployed packages stay small: nothing of the training stack is below them.

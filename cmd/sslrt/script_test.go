@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 //     COARSE/FINE, of grey images as light as the label
 //   - array FILE.npy TYPE SHAPE VALUE...: writes uint8 or int64 values, again and
 //     again until the shape (2x28x28) is full
-//   - [ort]: ONNX Runtime was found; [shared]: the data of SSLRT_SHARED are there
+//   - [libjpeg]: the build decodes JPEG by it; [ort]: ONNX Runtime was found; [shared]: the data of SSLRT_SHARED are there
 //   - $REPO: the repository, $SHARED: those data
 func TestScripts(t *testing.T) {
 	repo, err := filepath.Abs("../..")
@@ -62,6 +62,8 @@ func TestScripts(t *testing.T) {
 		},
 		Condition: func(cond string) (bool, error) {
 			switch cond {
+			case "libjpeg":
+				return augment.Decoders == "libjpeg", nil
 			case "ort":
 				return libErr == nil, nil
 			case "shared":

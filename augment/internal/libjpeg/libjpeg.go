@@ -28,7 +28,8 @@ static void sslrt_message(j_common_ptr c, int level) {
 }
 
 // sslrt_jpeg decodes to RGB, of four components to CMYK as they are stored. out has w*h*3 or w*h*4 bytes.
-static int sslrt_jpeg(const unsigned char *data, unsigned long n, int w, int h, int components, unsigned char *out, char *message) {
+// eighths is the scale, 8 for the whole size.
+static int sslrt_jpeg(const unsigned char *data, unsigned long n, int w, int h, int components, int eighths, unsigned char *out, char *message) {
 	struct jpeg_decompress_struct c;
 	struct sslrt_error e;
 	memset(&c, 0, sizeof c);
@@ -45,6 +46,8 @@ static int sslrt_jpeg(const unsigned char *data, unsigned long n, int w, int h, 
 	jpeg_mem_src(&c, data, n);
 	jpeg_read_header(&c, TRUE);
 	c.out_color_space = c.num_components == 4 ? JCS_CMYK : JCS_RGB;
+	c.scale_num = eighths;
+	c.scale_denom = 8;
 	jpeg_start_decompress(&c);
 	if ((int)c.output_width != w || (int)c.output_height != h || c.output_components != components) {
 		jpeg_destroy_decompress(&c);
@@ -67,9 +70,10 @@ import (
 	"unsafe"
 )
 
-// Decode decodes a JPEG file whose header says width w, height h and a number of components: to RGB,
-// [h, w, 3], or, of four components, to CMYK as it is stored, [h, w, 4]. Damaged data are an error.
-func Decode(data []byte, w, h, components int) ([]byte, error) {
+// Decode decodes a JPEG file of a number of components: to RGB,
+// [h, w, 3], or, of four components, to CMYK as it is stored, [h, w, 4]. eighths is the scale, 8, 4, 2 or 1;
+// w and h are the size at that scale, rounded up. Damaged data are an error.
+func Decode(data []byte, w, h, components, eighths int) ([]byte, error) {
 	if components != 4 {
 		components = 3
 	}
@@ -78,7 +82,7 @@ func Decode(data []byte, w, h, components int) ([]byte, error) {
 	}
 	out := make([]byte, w*h*components)
 	message := make([]byte, C.JMSG_LENGTH_MAX)
-	if C.sslrt_jpeg((*C.uchar)(unsafe.Pointer(&data[0])), C.ulong(len(data)), C.int(w), C.int(h), C.int(components),
+	if C.sslrt_jpeg((*C.uchar)(unsafe.Pointer(&data[0])), C.ulong(len(data)), C.int(w), C.int(h), C.int(components), C.int(eighths),
 		(*C.uchar)(unsafe.Pointer(&out[0])), (*C.char)(unsafe.Pointer(&message[0]))) != 0 {
 		return nil, errors.New("libjpeg: " + C.GoString((*C.char)(unsafe.Pointer(&message[0]))))
 	}

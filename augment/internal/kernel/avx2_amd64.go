@@ -1,8 +1,9 @@
-package augment
+package kernel
 
 import "golang.org/x/sys/cpu"
 
-var haveAVX2 = cpu.X86.HasAVX2
+// HaveAVX2 says that the fast loops are used; tests turn it off.
+var HaveAVX2 = cpu.X86.HasAVX2
 
 //go:noescape
 func addScaledAVX2(dst, src *float32, n int, w float32)

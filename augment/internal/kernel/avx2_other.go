@@ -1,8 +1,9 @@
 //go:build !amd64
 
-package augment
+package kernel
 
-var haveAVX2 = false
+// HaveAVX2 says that the fast loops are used.
+var HaveAVX2 = false
 
 func addScaledAVX2(dst, src *float32, n int, w float32)                       { panic("no AVX2") }
 func widenAVX2(dst *float32, src *uint8, n int)                               { panic("no AVX2") }
