@@ -105,7 +105,7 @@ func (f *clusterFlags) run(ctx context.Context, s streams, g *global, args []str
 		return err
 	}
 	defer v.close()
-	if err := v.openImages(f.images, f.split, s); err != nil {
+	if err := v.openImages(f.images, &f.data, s); err != nil {
 		return err
 	}
 	c := &clustering{v: v, K: f.opt.K, Vectors: v.Len(), Size: v.Dim, Skipped: v.skipped}

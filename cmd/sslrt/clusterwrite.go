@@ -293,7 +293,7 @@ func assignAll(ctx context.Context, s streams, f *vectorFlags, c *runtime.Cluste
 	}
 	v := &vectors{what: "images"}
 	var err error
-	if v.source, err = augment.Open(args, augment.SourceOptions{Split: f.split, Stdin: s.in}); err != nil {
+	if v.source, err = f.data.open(args, "", s); err != nil {
 		return nil, nil, err
 	}
 	v.total = v.source.Len()

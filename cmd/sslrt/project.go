@@ -129,7 +129,7 @@ func (f *projectFlags) run(ctx context.Context, s streams, g *global, args []str
 		return err
 	}
 	defer v.close()
-	if err := v.openImages(f.images, f.split, s); err != nil {
+	if err := v.openImages(f.images, &f.data, s); err != nil {
 		return err
 	}
 	p := &projected{Method: f.method, Vectors: v.Len(), Size: v.Dim, Skipped: v.skipped, Protocol: v.what}

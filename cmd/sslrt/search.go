@@ -154,7 +154,7 @@ func (f *searchFlags) queryFile(ctx context.Context, s streams, g *global, args 
 }
 
 func (f *searchFlags) find(ctx context.Context, s streams, g *global, v *vectors) error {
-	if err := v.openImages(f.images, f.split, s); err != nil {
+	if err := v.openImages(f.images, &f.data, s); err != nil {
 		return err
 	}
 	var found *finding

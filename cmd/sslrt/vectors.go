@@ -23,7 +23,7 @@ import (
 type vectorFlags struct {
 	encoderFlags
 	model     string
-	split     string
+	data      dataFlags
 	sample    int
 	seed      uint64
 	normalize bool
@@ -33,7 +33,7 @@ func (f *vectorFlags) register(cmd *cobra.Command) {
 	f.encoderFlags.register(cmd)
 	fl := cmd.Flags()
 	fl.StringVar(&f.model, "model", "", "encoder ONNX file; DATA are then images that it embeds")
-	fl.StringVar(&f.split, "split", "", "part of data that has parts: train or test")
+	f.data.register(fl, true)
 	fl.IntVar(&f.sample, "sample", 0, "take this many vectors at random (0: all)")
 	fl.Uint64Var(&f.seed, "seed", 0, "of everything random")
 	fl.BoolVar(&f.normalize, "normalize", false, "scale vectors to length 1 first, so that angles count")
@@ -109,7 +109,7 @@ func isDir(path string) bool {
 
 // embedImages fills v from images: by the model, or as raw pixels.
 func (f *vectorFlags) embedImages(ctx context.Context, s streams, what string, args []string, v *vectors) (err error) {
-	if v.source, err = augment.Open(args, augment.SourceOptions{Split: f.split, Stdin: s.in}); err != nil {
+	if v.source, err = f.data.open(args, "", s); err != nil {
 		return err
 	}
 	v.total = v.source.Len()
@@ -179,11 +179,11 @@ func (f *vectorFlags) pixels(ctx context.Context, s streams, what string, v *vec
 }
 
 // openImages opens the images of vectors whose names alone are known, if they are given.
-func (v *vectors) openImages(path, split string, s streams) (err error) {
+func (v *vectors) openImages(path string, data *dataFlags, s streams) (err error) {
 	if path == "" || v.source != nil {
 		return nil
 	}
-	v.source, err = augment.Open([]string{path}, augment.SourceOptions{Split: split, Stdin: s.in})
+	v.source, err = data.open([]string{path}, "", s)
 	return err
 }
 
