@@ -108,6 +108,16 @@ func (e *Imported) Size() int { return e.size }
 // Image returns the sizes C, H, W of the images.
 func (e *Imported) Image() []int { return slices.Clone(e.image) }
 
+// Preprocess returns what the file says about how its images are prepared, by the keys
+// of augment.ParsePreprocess; nothing of a file from elsewhere.
+func (e *Imported) Preprocess() map[string]string {
+	info, err := onnx.ReadInfo(e.model)
+	if err != nil {
+		return nil
+	}
+	return info.Preprocess
+}
+
 // Params returns the values of the file. Running statistics are among them.
 func (e *Imported) Params() models.StateDict { return maps.Clone(e.params) }
 

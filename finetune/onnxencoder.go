@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/export"
 	"github.com/sslrt/sslrt/finetune/engine"
 	"github.com/sslrt/sslrt/models"
@@ -181,6 +182,9 @@ func ImportONNX(path, dir string, c Config) (*Run, *export.Imported, error) {
 	if bad := e.NonFinite(); len(bad) > 0 {
 		return nil, nil, fmt.Errorf("finetune: import %s: %d tensors hold values that are infinite or not a number: %s", path, len(bad), shortList(bad))
 	}
+	if err := c.takePreprocess(e.Preprocess()); err != nil {
+		return nil, nil, fmt.Errorf("finetune: import %s: %w", path, err)
+	}
 	pre := c.Preprocess()
 	if c.Mean == nil {
 		c.Mean = append([]float32(nil), pre.Mean[:c.Channels]...)
@@ -197,6 +201,29 @@ func ImportONNX(path, dir string, c Config) (*Run, *export.Imported, error) {
 		state[backbonePrefix+name] = v
 	}
 	return r, e, r.SaveCheckpoint(state, CheckpointInfo{})
+}
+
+// takePreprocess takes over how a file says its images are normalised and resized,
+// unless that is given.
+func (c *Config) takePreprocess(entries map[string]string) error {
+	if entries["mean"] == "" || entries["std"] == "" {
+		return nil
+	}
+	p, err := augment.ParsePreprocess(entries)
+	if err != nil {
+		return err
+	}
+	if c.Mean == nil && c.Std == nil {
+		c.Mean = append([]float32(nil), p.Mean[:c.Channels]...)
+		c.Std = append([]float32(nil), p.Std[:c.Channels]...)
+	}
+	if c.Interpolation == "" {
+		c.Interpolation = p.Interpolation.String()
+	}
+	if c.Crop == 0 && p.Resize == augment.ResizeShorter && p.ResizeTo > 0 {
+		c.Crop = float64(min(p.Width, p.Height)) / float64(p.ResizeTo)
+	}
+	return nil
 }
 
 // writesBack says whether a part is written as the ONNX file that it came from, with

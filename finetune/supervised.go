@@ -129,7 +129,8 @@ func (c *Config) parts(src augment.Source) (train, valid augment.Source, err err
 
 // networkSettings are the settings that say what an encoder is and what images it
 // takes: what a run that starts from another one's weights shares with it.
-var networkSettings = []string{"encoder", "width", "stem", "patch", "pool", "image_size", "channels", "mean", "std"}
+var networkSettings = []string{"encoder", "width", "stem", "patch", "pool", "imported",
+	"image_size", "channels", "mean", "std", "interpolation", "crop"}
 
 // Start returns the configuration of a supervised run that begins with this run's
 // encoder: its network and images, and the weights of its newest checkpoint.

@@ -76,7 +76,7 @@ func importONNX(s streams, g *global, path, run string, read *checkpointFlags) e
 	}
 	fmt.Fprintf(s.out, "network: %q [N, %d, %d, %d] to %q [N, %d]\n", result.Input, result.Channels, result.ImageSize, result.ImageSize, result.Output, result.Embedding)
 	fmt.Fprintf(s.out, "loaded       %4d tensors, %d values\n", result.Tensors, result.Values)
-	if opt.Norm == nil {
+	if opt.Norm == nil && e.Preprocess()["mean"] == "" {
 		fmt.Fprintln(s.out, "not in the file: the normalisation of the input: ImageNet's, change it by --mean and --std")
 	}
 	_, err = fmt.Fprintf(s.out, "wrote %s: go on with sslrt finetune %s DATA, or pretrain --init %s; sslrt export --run %s --part encoder writes the file back\n",
