@@ -6,7 +6,6 @@ import (
 	"go/doc"
 	"go/parser"
 	source "go/token"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -159,17 +158,20 @@ func lowerInto(operators set, lowest *int, outputs []export.Output) error {
 // codeDocs is the part of the page that the source of package op gives.
 func codeDocs(folder string) (string, error) {
 	files := source.NewFileSet()
-	packages, err := parser.ParseDir(files, folder, func(f fs.FileInfo) bool {
-		return !strings.HasSuffix(f.Name(), "_test.go")
-	}, parser.ParseComments)
+	paths, err := filepath.Glob(filepath.Join(folder, "*.go"))
 	if err != nil {
 		return "", err
 	}
 	var list []*ast.File
-	for _, p := range packages {
-		for _, name := range slices.Sorted(maps.Keys(p.Files)) {
-			list = append(list, p.Files[name])
+	for _, path := range paths { // sorted by Glob
+		if strings.HasSuffix(path, "_test.go") {
+			continue
 		}
+		file, err := parser.ParseFile(files, path, nil, parser.ParseComments)
+		if err != nil {
+			return "", err
+		}
+		list = append(list, file)
 	}
 	p, err := doc.NewFromFiles(files, list, "models/op")
 	if err != nil {
