@@ -40,11 +40,12 @@ func checkParquetPages(file *parquet.File, r io.ReaderAt, size int64) error {
 	for g, group := range file.Metadata().RowGroups {
 		for c, column := range group.Columns {
 			m := column.MetaData
-			at, end := m.DataPageOffset, m.DataPageOffset
+			at := m.DataPageOffset
 			if d := m.DictionaryPageOffset; d > 0 {
 				at = min(at, d)
 			}
-			if end = at + m.TotalCompressedSize; at < 4 || m.TotalCompressedSize < 0 || end < at || end > size {
+			end := at + m.TotalCompressedSize
+			if at < 4 || m.TotalCompressedSize < 0 || end < at || end > size {
 				return fmt.Errorf("group %d, column %d: its pages lie at %d to %d of %d bytes", g, c, at, end, size)
 			}
 			for page := 0; at < end; page++ {

@@ -231,10 +231,11 @@ func TestSameSeedSameFile(t *testing.T) {
 		}
 		return string(data)
 	}
-	if bytes(1) != bytes(1) {
+	first := bytes(1)
+	if bytes(1) != first {
 		t.Error("the same seed gives another file")
 	}
-	if bytes(1) == bytes(2) {
+	if bytes(2) == first {
 		t.Error("another seed gives the same file")
 	}
 }
