@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -83,9 +82,11 @@ func (f *fitFlags) run(ctx context.Context, s streams, g *global, args []string)
 	if err != nil {
 		return err
 	}
-	if f.opt.Memory, err = parseBytes(f.memory); err != nil {
-		return usagef("--memory: %v", err)
+	memory, err := augment.ParseMemory(f.memory)
+	if err != nil || memory == 0 {
+		return usagef("--memory: got %q, want bytes, such as 512MiB or 2GiB", f.memory)
 	}
+	f.opt.Memory = int(memory)
 	f.opt.Session, f.opt.Preprocess = ro.Session, ro.Preprocess
 	f.opt.Workers, f.opt.Version = f.job.Workers, programVersion()
 	encoder, err := onnx.ReadFile(args[0])
@@ -188,29 +189,4 @@ func reportFit(s streams, g *global, output string, r *detector.Report) error {
 	}
 	_, err := fmt.Fprintf(s.out, "\nthreshold %.6g: %s\nnext: sslrt anomaly score %s IMAGES --output scores.csv\n", r.Threshold, r.Source, output)
 	return err
-}
-
-// parseBytes reads an amount of memory: 512MiB, 2GiB, 1000000.
-func parseBytes(text string) (int, error) {
-	units := []struct {
-		suffix string
-		shift  int
-	}{{"KiB", 10}, {"MiB", 20}, {"GiB", 30}}
-	i := slices.IndexFunc(units, func(u struct {
-		suffix string
-		shift  int
-	}) bool {
-		return strings.HasSuffix(text, u.suffix)
-	})
-	shift := 0
-	number := text
-	if i >= 0 {
-		number, shift = strings.TrimSuffix(text, units[i].suffix), units[i].shift
-	}
-	var n int
-	var rest string
-	if k, _ := fmt.Sscanf(number, "%d%s", &n, &rest); k != 1 || n < 1 || n > 1<<50>>shift {
-		return 0, fmt.Errorf("%q: want bytes, such as 512MiB or 2GiB", text)
-	}
-	return n << shift, nil
 }
