@@ -48,7 +48,8 @@ autoencoder and prints the peak signal-to-noise ratio of what comes back: 10
 log10(1/MSE) for values in 0..1, the mean over the images. A model that was trained to
 remove noise gets images spoilt by that noise, and the ratio of those is printed too.
 
-For fine-tuning of the encoder itself see sslrt finetune. Of data that has parts,
+Protocol finetune trains the encoder too, by the defaults of sslrt finetune, which has
+more settings and keeps the run. MODEL.onnx may be a run. Of data that has parts,
 --train takes train and --test takes test.`,
 		Example: `  sslrt evaluate encoder.onnx --train testdata/fashion-mnist --test testdata/fashion-mnist
   sslrt evaluate encoder.onnx --protocol linear --train photos/train --test photos/test --labels 10%
@@ -71,7 +72,7 @@ For fine-tuning of the encoder itself see sslrt finetune. Of data that has parts
 	f.data.register(fl, false)
 	fl.StringArrayVar(&f.train, "train", nil, "labelled images to learn from; may be given several times")
 	fl.StringArrayVar(&f.test, "test", nil, "labelled images that are classified; may be given several times")
-	fl.StringVar(&f.protocol, "protocol", "knn", "how to measure: knn, linear or reconstruction")
+	fl.StringVar(&f.protocol, "protocol", "knn", "how to measure: knn, linear, finetune or reconstruction")
 	fl.StringVar(&f.labels, "labels", "100%", "share of the training images to use, stratified by class: 1%, 0.1")
 	fl.Uint64Var(&f.seed, "seed", 0, "of the shares that are drawn")
 	fl.IntSliceVar(&f.k, "k", []int{200}, "knn: neighbours that vote; several are all printed")
@@ -82,9 +83,12 @@ For fine-tuning of the encoder itself see sslrt finetune. Of data that has parts
 }
 
 func (f *evaluateFlags) run(ctx context.Context, s streams, g *global, model string) error {
+	if f.protocol == protocolFinetune {
+		return f.finetune(ctx, s, g, model)
+	}
 	classify := map[string]func(context.Context, streams, *labelledSets) (*outcome, error){"knn": f.knn, "linear": f.linear}[f.protocol]
 	if classify == nil {
-		return usagef("unknown --protocol %q: choose knn, linear or reconstruction; for fine-tuning see sslrt finetune", f.protocol)
+		return usagef("unknown --protocol %q: choose knn, linear, finetune or reconstruction", f.protocol)
 	}
 	if len(f.train) == 0 || len(f.test) == 0 {
 		return usagef("evaluate needs labelled data by --train and --test")
