@@ -93,6 +93,18 @@ func Subset(src Source, index []int) Source {
 	return &subset{Source: src, index: slices.Clone(index)}
 }
 
+// First returns the first n images of src, or src itself when n is 0 or it has no more.
+func First(src Source, n int) Source {
+	if n <= 0 || n >= src.Len() {
+		return src
+	}
+	index := make([]int, n)
+	for i := range index {
+		index[i] = i
+	}
+	return Subset(src, index)
+}
+
 type subset struct {
 	Source
 	index []int

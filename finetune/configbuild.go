@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"path/filepath"
 	"strings"
@@ -183,9 +184,14 @@ func trained(state models.StateDict) models.StateDict {
 	return out
 }
 
-// SourceOptions returns how the run's data are opened. Of data that has parts the
-// training part is taken, unless Split says another.
-func (c *Config) SourceOptions() augment.SourceOptions {
-	return augment.SourceOptions{Split: c.Split, DefaultSplit: "train", Labels: c.CIFARLabels,
-		Decode: augment.DecodeOptions{Orient: c.ExifOrientation, MaxPixels: int64(c.MaxPixels)}}
+// Open opens the run's data, the first Limit images of it. Of data that has parts the
+// training part is taken, unless Split says another. stdin is read for the
+// path "-"; nil for os.Stdin.
+func (c *Config) Open(stdin io.Reader) (augment.Source, error) {
+	src, err := augment.Open(c.Data, augment.SourceOptions{Split: c.Split, DefaultSplit: "train", Labels: c.CIFARLabels, Stdin: stdin,
+		Decode: augment.DecodeOptions{Orient: c.ExifOrientation, MaxPixels: int64(c.MaxPixels)}})
+	if err != nil {
+		return nil, err
+	}
+	return augment.First(src, c.Limit), nil
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune"
 	"github.com/sslrt/sslrt/finetune/metrics"
 	"github.com/sslrt/sslrt/models/onnx"
@@ -118,9 +117,7 @@ func (f *finetuneFlags) start(ctx context.Context, s streams, g *global, from st
 	if c.Patience > 0 && c.Validation == 0 {
 		return usagef("--patience needs images that are held back: give --validation too")
 	}
-	reading := c.SourceOptions()
-	reading.Stdin = s.in
-	src, err := augment.Open(c.Data, reading)
+	src, err := c.Open(s.in)
 	if err != nil {
 		return err
 	}
@@ -147,13 +144,8 @@ func (f *finetuneFlags) start(ctx context.Context, s streams, g *global, from st
 	if err != nil {
 		return err
 	}
-	report := newTrainReport(s.err, &c)
-	result, err := finetune.Pretrain(ctx, run, src, report.events())
-	report.finish()
+	result, err := train(ctx, s, run, src)
 	if err != nil {
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w\ngo on with: sslrt pretrain --resume --run %s", err, shellWord(run.Dir))
-		}
 		return err
 	}
 	if len(f.test) == 0 {
@@ -186,11 +178,12 @@ func (f *finetuneFlags) measure(ctx context.Context, s streams, g *global, run *
 			return err
 		}
 	}
-	l, err := classifyTest(ctx, s, &dataFlags{}, run, f.test, weights)
+	c := &run.Config
+	reading := &dataFlags{labels: c.CIFARLabels, orient: c.ExifOrientation, maxPixels: int64(c.MaxPixels)} // as in training
+	l, err := classifyTest(ctx, s, reading, run, f.test, weights)
 	if err != nil {
 		return err
 	}
-	c := &run.Config
 	out := &outcome{method: "finetune", logits: l.logits, probability: metrics.Softmax(l.logits, len(l.classes), 1), temperature: 1,
 		protocol: fmt.Sprintf("fine-tuning: %s and a linear layer, %d epochs of %d images (%s of the labels, %g of them held back), %s, learning rate %g, batch %d, weights of the %s epoch, seed %d",
 			c.Encoder, result.Epochs, result.Images, f.labels, c.Validation, c.Optimizer, c.LR, c.BatchSize, weights, c.Seed)}

@@ -159,20 +159,11 @@ func pretrain(ctx context.Context, o pretrainOptions, s streams, g *global) erro
 	if run != nil {
 		c = run.Config
 	}
-	reading := c.SourceOptions()
-	reading.Stdin = s.in
-	src, err := augment.Open(c.Data, reading)
+	src, err := c.Open(s.in)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	if c.Limit > 0 && c.Limit < src.Len() {
-		first := make([]int, c.Limit)
-		for i := range first {
-			first[i] = i
-		}
-		src = augment.Subset(src, first)
-	}
 	if run != nil {
 		if err := checkResumed(run, given, src); err != nil {
 			return err
@@ -211,17 +202,8 @@ func pretrain(ctx context.Context, o pretrainOptions, s streams, g *global) erro
 			return err
 		}
 	}
-	report := newTrainReport(s.err, &c)
-	result, err := finetune.Pretrain(ctx, run, src, report.events())
-	report.finish()
+	result, err := train(ctx, s, run, src)
 	if err != nil {
-		goOn := "sslrt pretrain --resume --run " + shellWord(run.Dir)
-		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("%w\ngo on with: %s", err, goOn)
-		case errors.Is(err, syscall.ENOSPC):
-			return fmt.Errorf("%w\nmake room, then go on with: %s", err, goOn)
-		}
 		return err
 	}
 	if g.json {
@@ -233,6 +215,21 @@ func pretrain(ctx context.Context, o pretrainOptions, s streams, g *global) erro
 		err = skippedError{result.Skipped, src.Len()}
 	}
 	return err
+}
+
+// train trains a run and shows its progress; the error of one that can go on says how.
+func train(ctx context.Context, s streams, run *finetune.Run, src augment.Source) (*finetune.Result, error) {
+	report := newTrainReport(s.err, &run.Config)
+	result, err := finetune.Pretrain(ctx, run, src, report.events())
+	report.finish()
+	goOn := "sslrt pretrain --resume --run " + shellWord(run.Dir)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		err = fmt.Errorf("%w\ngo on with: %s", err, goOn)
+	case errors.Is(err, syscall.ENOSPC):
+		err = fmt.Errorf("%w\nmake room, then go on with: %s", err, goOn)
+	}
+	return result, err
 }
 
 // pretrainResult is what pretrain prints under --json.

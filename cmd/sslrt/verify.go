@@ -74,26 +74,17 @@ and real images, the largest difference beside the largest value must be at most
 // verifyImages opens the images to verify on. That those of the run are gone is no
 // error: nil is returned.
 func verifyImages(s streams, r *finetune.Run, data []string, split string, limit int) (augment.Source, error) {
-	own := len(data) == 0
-	reading := augment.SourceOptions{Split: split, DefaultSplit: "train"}
-	if own {
-		data, reading = r.Config.Data, r.Config.SourceOptions()
-		if most := r.Config.Limit; most > 0 && (limit == 0 || most < limit) {
-			limit = most
+	if len(data) > 0 {
+		src, err := augment.Open(data, augment.SourceOptions{Split: split, DefaultSplit: "train", Stdin: s.in})
+		if err != nil {
+			return nil, err
 		}
+		return augment.First(src, limit), nil
 	}
-	reading.Stdin = s.in
-	src, err := augment.Open(data, reading)
-	if err != nil && own {
+	src, err := r.Config.Open(s.in)
+	if err != nil {
 		fmt.Fprintln(s.err, "the images of the run cannot be read, random ones must do:", err)
 		return nil, nil
 	}
-	if err != nil || limit == 0 || limit >= src.Len() {
-		return src, err
-	}
-	first := make([]int, limit)
-	for i := range first {
-		first[i] = i
-	}
-	return augment.Subset(src, first), nil
+	return augment.First(src, limit), nil
 }
