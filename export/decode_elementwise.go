@@ -118,7 +118,7 @@ var elementwiseRules = map[string]rule{
 	"Shrink": {least: 1, most: 1, attrs: attrs{"bias": attrFloat, "lambd": attrFloat}, types: floatOnly, build: decodeShrink},
 	"ThresholdedRelu": {least: 1, most: 1, attrs: attrs{"alpha": attrFloat}, types: floatOnly, build: func(c *call) value {
 		x := c.arg(0)
-		return just(op.Select(op.IsGreater(x, c.scalar(x, c.float("alpha", 1))), x, c.scalar(x, 0)))
+		return just(op.Where(op.IsGreater(x, c.scalar(x, c.float("alpha", 1))), x, c.scalar(x, 0)))
 	}},
 
 	"Add": binaryRule(numbers, op.Add),
@@ -147,7 +147,7 @@ func one(x *op.Node) *op.Node {
 
 // below gives y where x < 0 and x elsewhere.
 func (c *call) below(x, y *op.Node) *op.Node {
-	return op.Select(op.IsLess(x, c.scalar(x, 0)), y, x)
+	return op.Where(op.IsLess(x, c.scalar(x, 0)), y, x)
 }
 
 // negative is min(x, 0), so that what is not chosen stays finite.
@@ -183,8 +183,8 @@ func decodePRelu(c *call) value {
 func decodeShrink(c *call) value {
 	x := c.arg(0)
 	bias, limit := c.float("bias", 0), c.float("lambd", 0.5)
-	y := op.Select(op.IsGreater(x, c.scalar(x, limit)), op.AddScalar(x, -bias), c.scalar(x, 0))
-	return just(op.Select(op.IsLess(x, c.scalar(x, -limit)), op.AddScalar(x, bias), y))
+	y := op.Where(op.IsGreater(x, c.scalar(x, limit)), op.AddScalar(x, -bias), c.scalar(x, 0))
+	return just(op.Where(op.IsLess(x, c.scalar(x, -limit)), op.AddScalar(x, bias), y))
 }
 
 func decodePow(c *call) value {

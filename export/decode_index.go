@@ -92,7 +92,7 @@ func (c *call) linear(x, idx *op.Node, first int) *op.Node {
 	for i := k - 1; i >= 0; i-- {
 		size := x.Dims[first+i]
 		at := c.remove(op.Slice(idx, last, i, i+1), last)
-		at = op.Select(op.IsLess(at, c.scalar(at, 0)), op.Add(at, c.scalar(at, float64(size))), at)
+		at = op.Where(op.IsLess(at, c.scalar(at, 0)), op.Add(at, c.scalar(at, float64(size))), at)
 		at = op.Mul(at, c.scalar(at, float64(step)))
 		if sum == nil {
 			sum = at
@@ -181,12 +181,12 @@ func decodeOneHot(c *call) value {
 	}
 	idx = c.insert(op.Cast(idx, op.Int64), axis)
 	size := c.scalar(idx, float64(depth))
-	idx = op.Select(op.IsLess(idx, c.scalar(idx, 0)), op.Add(idx, size), idx)
+	idx = op.Where(op.IsLess(idx, c.scalar(idx, 0)), op.Add(idx, size), idx)
 	along := slices.Repeat([]int{1}, len(idx.Dims))
 	along[axis] = depth
 	hit := op.IsEqual(idx, op.Reshape(c.graph.ConstOf(counted(depth)), op.Dims(along...)))
 	pick := func(i int) *op.Node { return op.Reshape(op.Slice(values, 0, i, i+1), op.Dims()) }
-	return just(op.Select(hit, pick(1), pick(0)))
+	return just(op.Where(hit, pick(1), pick(0)))
 }
 
 // decodeCompress takes the elements that a list known now marks.
@@ -283,5 +283,5 @@ func decodeTrilu(c *call) value {
 		d := int64(i%w - i/w)
 		keep[i] = upper && d >= k || !upper && d <= k
 	}
-	return just(op.Select(c.graph.ConstOf(bools(keep, []int{h, w})), x, c.scalar(x, 0)))
+	return just(op.Where(c.graph.ConstOf(bools(keep, []int{h, w})), x, c.scalar(x, 0)))
 }

@@ -31,7 +31,7 @@ var logicRules = map[string]rule{
 	}},
 
 	"Where": {least: 3, most: 3, types: allTypes, of: 1, build: func(c *call) value {
-		return just(op.Select(c.arg(0), c.arg(1), c.arg(2)))
+		return just(op.Where(c.arg(0), c.arg(1), c.arg(2)))
 	}},
 	"Cast":     {least: 1, most: 1, attrs: attrs{"to": attrInt, "saturate": attrInt}, types: allTypes, build: decodeCast},
 	"CastLike": {least: 2, most: 2, attrs: attrs{"saturate": attrInt}, types: allTypes, build: decodeCastLike},

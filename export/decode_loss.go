@@ -37,7 +37,7 @@ func (c *call) likelihood(p *op.Node) *op.Node {
 	var ignored *op.Node
 	if ignores {
 		ignored = op.IsEqual(labels, c.scalar(labels, float64(c.integer("ignore_index", 0))))
-		labels = op.Select(ignored, c.scalar(labels, 0), labels)
+		labels = op.Where(ignored, c.scalar(labels, 0), labels)
 	}
 	loss := op.Neg(c.remove(op.GatherElements(p, c.insert(labels, 1), 1), 1))
 	var share *op.Node // of each label
@@ -48,7 +48,7 @@ func (c *call) likelihood(p *op.Node) *op.Node {
 		if share == nil {
 			share = c.graph.Scalar(1)
 		}
-		share = op.Select(ignored, c.graph.Scalar(0), share)
+		share = op.Where(ignored, c.graph.Scalar(0), share)
 	}
 	if share != nil {
 		loss = op.Mul(loss, share)

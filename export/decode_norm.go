@@ -241,7 +241,7 @@ func decodeDropout(c *call) value {
 	}
 	m := mask(kept, x.Dims)
 	c.more = []value{just(m)}
-	return just(op.Select(m, op.Scale(x, 1/(1-ratio)), c.scalar(x, 0)))
+	return just(op.Where(m, op.Scale(x, 1/(1-ratio)), c.scalar(x, 0)))
 }
 
 func int64s(v []int) []int64 { return convert(v, func(x int) int64 { return int64(x) }) }

@@ -178,7 +178,7 @@ func (c *call) resizedAxis(x *op.Node, a int, how resizing) *op.Node {
 		y = op.MatMul(y, c.graph.Const(matrix, how.in, how.out))
 	}
 	if slices.Contains(beyond, true) {
-		y = op.Select(c.graph.ConstOf(bools(beyond, []int{how.out})), c.graph.Scalar(how.outside), y)
+		y = op.Where(c.graph.ConstOf(bools(beyond, []int{how.out})), c.graph.Scalar(how.outside), y)
 	}
 	if a != last {
 		y = op.Transpose(y, perm...)

@@ -192,7 +192,7 @@ func (c *call) padded(x *op.Node, a, before, after int, fill *op.Node, zero bool
 	}
 	along := slices.Repeat([]int{1}, len(y.Dims))
 	along[a] = len(inside)
-	return op.Select(c.graph.ConstOf(bools(inside, along)), y, fill)
+	return op.Where(c.graph.ConstOf(bools(inside, along)), y, fill)
 }
 
 // continued goes on beyond the ends of an axis with elements of it.

@@ -318,8 +318,8 @@ var table = []tableCase{
 		y := op.Log(x) // NaN below 0
 		return op.Cast(op.Or(op.IsNaN(y), op.IsInf(op.Exp(op.Scale(x, 200)), true, true)), op.Float32)
 	})},
-	{name: "Select", inputs: []input{batched(3, 4), plain(4), plain(3, 1)}, build: func(x []*op.Node) *op.Node {
-		return op.Select(op.IsGreater(x[0], x[0].Graph().Scalar(0)), x[1], op.Mul(x[2], x[0]))
+	{name: "Where of a comparison", inputs: []input{batched(3, 4), plain(4), plain(3, 1)}, build: func(x []*op.Node) *op.Node {
+		return op.Where(op.IsGreater(x[0], x[0].Graph().Scalar(0)), x[1], op.Mul(x[2], x[0]))
 	}},
 	{name: "integers", inputs: []input{batched(4).as(fixed)}, build: one(func(x *op.Node) *op.Node {
 		n := op.Cast(op.Scale(x, 100), op.Int64)

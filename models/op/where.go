@@ -1,15 +1,15 @@
 package op
 
 import (
-	"gorgonia.org/tensor"
+	"fmt"
 
-	"github.com/sslrt/sslrt/models/onnx"
+	"gorgonia.org/tensor"
 )
 
-// Where returns a where mask is not 0 and b elsewhere. The mask is float32 and has
-// no gradient; the three shapes broadcast. What is not chosen gets the gradient 0,
-// also where it is infinite or NaN.
-func Where(mask, a, b *Node) *Node { return Apply(choose{}, mask, a, b) }
+// Where returns a where mask holds (is true, or not 0) and b elsewhere. The mask has
+// no gradient, a and b have one element type, any; the three shapes broadcast. What
+// is not chosen gets the gradient 0, also where it is infinite or NaN.
+func Where(mask, a, b *Node) *Node { return Apply(choose{}, Cast(mask, Bool), a, b) }
 
 // choose is Where: inputs mask, a, b.
 type choose struct{}
@@ -21,33 +21,49 @@ func (choose) Infer(in []Type) (Type, error) {
 	if err == nil {
 		s, err = broadcast(s, in[2].Shape)
 	}
-	if err != nil {
-		return Type{}, err
+	if err == nil && (in[0].DType != Bool || in[1].DType != in[2].DType) {
+		err = fmt.Errorf("want bool and two values of one type")
 	}
-	return Type{Float32, s}, needFloat(in...)
+	return Type{in[1].DType, s}, err
 }
 
 func (choose) Run(in []*tensor.Dense) (*tensor.Dense, error) {
+	switch in[1].Dtype() {
+	case tensor.Int64:
+		return chosen[int64](in)
+	case tensor.Int32:
+		return chosen[int32](in)
+	case tensor.Bool:
+		return chosen[bool](in)
+	}
+	return chosen[float32](in)
+}
+
+func chosen[T element](in []*tensor.Dense) (*tensor.Dense, error) {
 	s := Dims(in[0].Shape()...)
-	for _, t := range in[1:] {
+	for i, t := range in[1:] {
 		var err error
 		if s, err = broadcast(s, Dims(t.Shape()...)); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("input %d: %w", i+1, err)
 		}
 	}
-	out, y := zeros(s.Dims...)
-	mask, a, b := f32(in[0]), f32(in[1]), f32(in[2])
-	sm, sa, sb := broadcastStrides(in[0].Shape(), s.Dims), broadcastStrides(in[1].Shape(), s.Dims), broadcastStrides(in[2].Shape(), s.Dims)
-	if len(s.Dims) == 0 {
-		sm, sa, sb, s.Dims = []int{0}, []int{0}, []int{0}, []int{1}
+	dims := s.Dims
+	y := make([]T, s.Size())
+	if len(y) == 0 {
+		return tensorOf(y, dims), nil
 	}
-	last := len(s.Dims) - 1
-	inner := s.Dims[last]
+	mask, a, b := elements[bool](in[0]), elements[T](in[1]), elements[T](in[2])
+	sm, sa, sb := broadcastStrides(in[0].Shape(), dims), broadcastStrides(in[1].Shape(), dims), broadcastStrides(in[2].Shape(), dims)
+	if len(dims) == 0 {
+		sm, sa, sb, dims = []int{0}, []int{0}, []int{0}, []int{1}
+	}
+	last := len(dims) - 1
+	inner := dims[last]
 	parallel(len(y)/inner, inner, func(lo, hi int) {
 		for row := lo; row < hi; row++ {
-			im, ia, ib := offset(row, s.Dims[:last], sm), offset(row, s.Dims[:last], sa), offset(row, s.Dims[:last], sb)
+			im, ia, ib := offset(row, dims[:last], sm), offset(row, dims[:last], sa), offset(row, dims[:last], sb)
 			for i := range inner {
-				if mask[im+i*sm[last]] != 0 {
+				if mask[im+i*sm[last]] {
 					y[row*inner+i] = a[ia+i*sa[last]]
 				} else {
 					y[row*inner+i] = b[ib+i*sb[last]]
@@ -55,7 +71,7 @@ func (choose) Run(in []*tensor.Dense) (*tensor.Dense, error) {
 			}
 		}
 	})
-	return out, nil
+	return tensorOf(y, s.Dims), nil
 }
 
 func (choose) Grad(in []*Node, y, dy *Node) []*Node {
@@ -63,6 +79,4 @@ func (choose) Grad(in []*Node, y, dy *Node) []*Node {
 	return []*Node{nil, sumLike(Where(in[0], dy, zero), in[1]), sumLike(Where(in[0], zero, dy), in[2])}
 }
 
-func (choose) ONNX(l *Lowering, n *Node, in []string) string {
-	return l.Node("Where", []string{l.Cast(in[0], onnx.Bool), in[1], in[2]})
-}
+func (choose) ONNX(l *Lowering, n *Node, in []string) string { return l.Node("Where", in) }
