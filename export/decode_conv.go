@@ -7,18 +7,7 @@ import (
 )
 
 func decodeConv(c *call) value {
-	x, w, bias := c.arg(0), c.arg(1), c.arg(2)
-	group := c.integer("group", 1)
-	if group < 1 || group > maxInt {
-		c.fail("group %d: want 1 or more", group)
-	}
-	if c.err != nil || x == nil || w == nil {
-		return value{}
-	}
-	if len(w.Dims) != len(x.Dims) {
-		return c.fail("a weight %v for x: %v", w.Shape, x.Shape)
-	}
-	win := c.window(x, w.Dims[min(2, len(w.Dims)):])
+	x, w, bias, win, groups := c.convInputs()
 	if c.err != nil {
 		return value{}
 	}
@@ -31,12 +20,32 @@ func decodeConv(c *call) value {
 	}
 	switch len(win.kernel) {
 	case 1:
-		y := op.Conv2D(c.insert(x, 2), c.insert(w, 2), bias, conv(win.plane(-1, 0), int(group)))
+		y := op.Conv2D(c.insert(x, 2), c.insert(w, 2), bias, conv(win.plane(-1, 0), groups))
 		return just(c.remove(y, 2))
 	case 2:
-		return just(op.Conv2D(x, w, bias, conv(win.plane(0, 1), int(group))))
+		return just(op.Conv2D(x, w, bias, conv(win.plane(0, 1), groups)))
 	}
-	return just(c.conv3D(x, w, bias, win, int(group)))
+	return just(c.conv3D(x, w, bias, win, groups))
+}
+
+// convInputs reads what both kinds of convolution have: the image, the weight, the
+// bias, nil without one, the window and the number of groups.
+func (c *call) convInputs() (x, w, bias *op.Node, win window, groups int) {
+	x, w, bias = c.arg(0), c.arg(1), c.arg(2)
+	group := c.integer("group", 1)
+	if group < 1 || group > maxInt {
+		c.fail("group %d: want 1 or more", group)
+	}
+	switch {
+	case c.err != nil:
+	case x == nil || w == nil:
+		c.fail("the image or the weight is left out")
+	case len(w.Dims) != len(x.Dims):
+		c.fail("a weight %v for x: %v", w.Shape, x.Shape)
+	default:
+		win = c.window(x, w.Dims[min(2, len(w.Dims)):])
+	}
+	return x, w, bias, win, int(group)
 }
 
 // conv is a window as a convolution's.
@@ -97,25 +106,14 @@ func deepened(y *op.Node, depth, batch int) *op.Node {
 }
 
 func decodeConvTranspose(c *call) value {
-	x, w, bias := c.arg(0), c.arg(1), c.arg(2)
-	group := c.integer("group", 1)
-	if group < 1 || group > maxInt {
-		c.fail("group %d: want 1 or more", group)
-	}
-	if c.err != nil || x == nil || w == nil {
-		return value{}
-	}
-	if len(w.Dims) != len(x.Dims) {
-		return c.fail("a weight %v for x: %v", w.Shape, x.Shape)
-	}
-	win := c.window(x, w.Dims[min(2, len(w.Dims)):])
+	x, w, bias, win, groups := c.convInputs()
 	if c.err != nil {
 		return value{}
 	}
-	if w.Dims[0] != x.Dims[1] || w.Dims[0]%int(group) != 0 {
-		c.fail("the weight %v does not fit %v in %d groups", w.Shape, x.Shape, group)
+	if w.Dims[0] != x.Dims[1] || w.Dims[0]%groups != 0 {
+		c.fail("the weight %v does not fit %v in %d groups", w.Shape, x.Shape, groups)
 	}
-	if bias != nil && !slices.Equal(bias.Dims, []int{w.Dims[1] * int(group)}) {
+	if bias != nil && !slices.Equal(bias.Dims, []int{w.Dims[1] * groups}) {
 		c.fail("the bias %v does not fit the weight %v", bias.Shape, w.Shape)
 	}
 	extra := c.transposedPads(win, x.Dims[2:])
@@ -124,12 +122,12 @@ func decodeConvTranspose(c *call) value {
 	}
 	switch len(win.kernel) {
 	case 1:
-		y := op.ConvTranspose2D(c.insert(x, 2), c.insert(w, 2), bias, conv(win.plane(-1, 0), int(group)), [2]int{0, extra[0]})
+		y := op.ConvTranspose2D(c.insert(x, 2), c.insert(w, 2), bias, conv(win.plane(-1, 0), groups), [2]int{0, extra[0]})
 		return just(c.remove(y, 2))
 	case 2:
-		return just(op.ConvTranspose2D(x, w, bias, conv(win.plane(0, 1), int(group)), [2]int(extra)))
+		return just(op.ConvTranspose2D(x, w, bias, conv(win.plane(0, 1), groups), [2]int(extra)))
 	}
-	return just(c.convTranspose3D(x, w, bias, win, extra, int(group)))
+	return just(c.convTranspose3D(x, w, bias, win, extra, groups))
 }
 
 // transposedPads sets the padding of a transposed convolution from output_shape or
