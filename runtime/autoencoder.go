@@ -104,7 +104,7 @@ func ReconstructAll(ctx context.Context, a *Autoencoder, src augment.Source, noi
 			if err := take(r); err != nil {
 				return err
 			}
-			j.sum.Embedded++
+			j.sum.Done++
 		}
 		return nil
 	})

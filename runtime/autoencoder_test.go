@@ -155,7 +155,7 @@ func TestReconstructAll(t *testing.T) {
 			}
 			return nil
 		})
-		if err != nil || sum.Embedded != 6 || len(sum.Skipped) != 1 || !slices.Equal(order, []int{0, 1, 2, 4, 5, 6}) {
+		if err != nil || sum.Done != 6 || len(sum.Skipped) != 1 || !slices.Equal(order, []int{0, 1, 2, 4, 5, 6}) {
 			t.Fatalf("batches of %d: got %+v, %v, order %v", size, sum, err, order)
 		}
 		if first == nil {

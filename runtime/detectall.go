@@ -33,7 +33,7 @@ func DetectAll(ctx context.Context, d *Detector, src augment.Source, opt JobOpti
 			if err != nil {
 				return err
 			}
-			j.sum.Embedded++
+			j.sum.Done++
 		}
 		return nil
 	})
@@ -74,7 +74,7 @@ func (j *job) tiles(ctx context.Context, d *Detector, each func(i int, found Det
 			if err != nil {
 				return err
 			}
-			j.sum.Embedded++
+			j.sum.Done++
 		}
 		j.progress(i + 1)
 	}

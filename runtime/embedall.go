@@ -34,7 +34,7 @@ func EmbedAll(ctx context.Context, e *Encoder, src augment.Source, sink Sink, op
 			if err := sink.Write(src.Name(i), className(classes, src.Label(i)), out[k*dim:(k+1)*dim]); err != nil {
 				return fmt.Errorf("runtime: embed: %w", err)
 			}
-			j.sum.Embedded++
+			j.sum.Done++
 		}
 		return nil
 	})

@@ -75,8 +75,8 @@ func TestEmbedAll(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if sum.Embedded != n-4 || len(sum.Skipped) != 4 || last != n {
-			t.Errorf("%v: got %d embedded, %d skipped, %d done, want %d, 4, %d", c, sum.Embedded, len(sum.Skipped), last, n-4, n)
+		if sum.Done != n-4 || len(sum.Skipped) != 4 || last != n {
+			t.Errorf("%v: got %d embedded, %d skipped, %d done, want %d, 4, %d", c, sum.Done, len(sum.Skipped), last, n-4, n)
 		}
 		if want := []string{"000007.png", "000057.png", "000107.png", "000157.png"}; !slices.Equal(skipped, want) {
 			t.Errorf("%v: skipped: got %v, want %v", c, skipped, want)
@@ -130,8 +130,8 @@ func TestEmbedAllStops(t *testing.T) {
 	e := load(t, build(t, modelSpec{info: encoderInfo(16), batch: onnx.Symbol("N"), size: 16}), runtime.Options{})
 	bg := context.Background()
 	if sum, err := runtime.EmbedAll(bg, e, madeUp{n: 90}, &failingSink{after: 33}, runtime.JobOptions{BatchSize: 10}); err == nil ||
-		!strings.Contains(err.Error(), "no space left") || sum.Embedded != 33 {
-		t.Errorf("failing sink: got %d embedded, %v, want 33 and no space left", sum.Embedded, err)
+		!strings.Contains(err.Error(), "no space left") || sum.Done != 33 {
+		t.Errorf("failing sink: got %d embedded, %v, want 33 and no space left", sum.Done, err)
 	}
 	ctx, cancel := context.WithCancel(bg)
 	var kept runtime.Embeddings
@@ -140,8 +140,8 @@ func TestEmbedAllStops(t *testing.T) {
 			cancel()
 		}
 	}})
-	if !errors.Is(err, context.Canceled) || sum.Embedded != 50 || kept.Len() != 50 {
-		t.Errorf("cancelled: got %d embedded, %d kept, %v, want 50 and cancelled", sum.Embedded, kept.Len(), err)
+	if !errors.Is(err, context.Canceled) || sum.Done != 50 || kept.Len() != 50 {
+		t.Errorf("cancelled: got %d embedded, %d kept, %v, want 50 and cancelled", sum.Done, kept.Len(), err)
 	}
 	all := func(int) bool { return true }
 	if sum, err := runtime.EmbedAll(bg, e, madeUp{n: 9, bad: all}, &kept, runtime.JobOptions{}); err == nil ||

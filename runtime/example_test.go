@@ -49,7 +49,7 @@ func ExampleEmbedAll() {
 	if err := out.Close(); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(done.Embedded, "images,", len(done.Skipped), "skipped")
+	fmt.Println(done.Done, "images,", len(done.Skipped), "skipped")
 }
 
 // Write embeddings and read them back.

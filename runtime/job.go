@@ -22,8 +22,8 @@ type JobOptions struct {
 
 // Summary is what a batch job did.
 type Summary struct {
-	Embedded int                    // images that have a result
-	Skipped  []augment.SkippedImage // images that could not be read, in order, with the reason
+	Done    int                    // images that have a result
+	Skipped []augment.SkippedImage // images that could not be read, in order, with the reason
 }
 
 // job reads the images of src for a model, in order and in bounded memory, decoded by
@@ -94,7 +94,7 @@ func (j *job) progress(done int) {
 
 // finish returns an error if no image could be read.
 func (j *job) finish() error {
-	if j.sum.Embedded > 0 {
+	if j.sum.Done > 0 {
 		return nil
 	}
 	return fmt.Errorf("runtime: %s: none of %d images could be read; the first: %w", j.what, j.src.Len(), j.sum.Skipped[0].Err)

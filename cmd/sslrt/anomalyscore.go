@@ -111,16 +111,7 @@ func (f *scoreFlags) run(ctx context.Context, s streams, g *global, args []strin
 		}
 		return out.Write(src.Name(i), found)
 	})
-	if ctx.Err() != nil && sum.Embedded > 0 {
-		if err := out.Close(); err != nil {
-			return err
-		}
-		return fmt.Errorf("stopped: %s holds the first %d of %d images; run the command again for all", f.output, sum.Embedded, src.Len())
-	}
-	if err != nil {
-		return err
-	}
-	if err := out.Close(); err != nil {
+	if err := keep(ctx, out, f.output, sum, src.Len(), err); err != nil {
 		return err
 	}
 	if f.sheets != "" {
@@ -143,13 +134,13 @@ func (f *scoreFlags) report(s streams, g *global, d *runtime.Detector, sum runti
 			Skipped   int     `json:"skipped"`
 			Anomalous int     `json:"anomalous"`
 			Threshold float64 `json:"threshold"`
-		}{f.output, sum.Embedded, len(sum.Skipped), anomalous, d.Threshold()})
+		}{f.output, sum.Done, len(sum.Skipped), anomalous, d.Threshold()})
 	}
 	w := s.out
 	if f.output == "-" {
 		w = s.err
 	}
-	_, err := fmt.Fprintf(w, "%d of %d images are anomalous: their score is above %.6g\n", anomalous, sum.Embedded, d.Threshold())
+	_, err := fmt.Fprintf(w, "%d of %d images are anomalous: their score is above %.6g\n", anomalous, sum.Done, d.Threshold())
 	return err
 }
 

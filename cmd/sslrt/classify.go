@@ -73,16 +73,7 @@ share of right ones is printed. Images that cannot be read are listed and left o
 			defer out.Abort()
 			score := &scored{to: out, classes: c.Classes()}
 			sum, err := f.classify(cmd.Context(), s, c, src, top, score)
-			if cmd.Context().Err() != nil && sum.Embedded > 0 {
-				if err := out.Close(); err != nil {
-					return err
-				}
-				return fmt.Errorf("stopped: %s holds the first %d of %d images; run the command again for all", output, sum.Embedded, src.Len())
-			}
-			if err != nil {
-				return err
-			}
-			if err := out.Close(); err != nil {
+			if err := keep(cmd.Context(), out, output, sum, src.Len(), err); err != nil {
 				return err
 			}
 			if err := reportClassify(s, g, output, sum, score); err != nil {
@@ -142,13 +133,13 @@ func reportClassify(s streams, g *global, output string, sum runtime.Summary, sc
 			Labelled int     `json:"labelled"` // images whose label is a class of the model
 			Right    int     `json:"right"`
 			Accuracy float64 `json:"accuracy"` // 0 without labels
-		}{output, sum.Embedded, len(sum.Skipped), len(score.classes), score.labelled, score.right, accuracy})
+		}{output, sum.Done, len(sum.Skipped), len(score.classes), score.labelled, score.right, accuracy})
 	}
 	var w io.Writer = s.out
 	if output == "-" {
 		w, output = s.err, "standard output"
 	}
-	if _, err := fmt.Fprintf(w, "classified %d images, %d classes, to %s\n", sum.Embedded, len(score.classes), output); err != nil {
+	if _, err := fmt.Fprintf(w, "classified %d images, %d classes, to %s\n", sum.Done, len(score.classes), output); err != nil {
 		return err
 	}
 	if score.labelled == 0 {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strconv"
 
@@ -57,16 +59,7 @@ file of paths, a pattern, or - for paths on standard input. Images that cannot b
 			}
 			defer out.Abort()
 			sum, err := f.embed(cmd.Context(), s, "embed", enc, src, out)
-			if cmd.Context().Err() != nil && sum.Embedded > 0 {
-				if err := out.Close(); err != nil {
-					return err
-				}
-				return fmt.Errorf("stopped: %s holds the first %d of %d images; run the command again for all", output, sum.Embedded, src.Len())
-			}
-			if err != nil {
-				return err
-			}
-			if err := out.Close(); err != nil {
+			if err := keep(cmd.Context(), out, output, sum, src.Len(), err); err != nil {
 				return err
 			}
 			if err := reportEmbed(s, g, output, sum, enc.Dim()); err != nil {
@@ -79,6 +72,22 @@ file of paths, a pattern, or - for paths on standard input. Images that cannot b
 	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write: .parquet, .npy, .jsonl, .csv, or - for standard output")
 	data.register(cmd.Flags(), true)
 	return cmd
+}
+
+// keep closes the results of a batch job. One that was stopped keeps the images that
+// are done, and its error says so; one that failed leaves no file.
+func keep(ctx context.Context, out io.Closer, path string, sum runtime.Summary, images int, err error) error {
+	stopped := err != nil && ctx.Err() != nil && sum.Done > 0
+	if err != nil && !stopped {
+		return err
+	}
+	if err := out.Close(); err != nil {
+		return err
+	}
+	if stopped {
+		return fmt.Errorf("stopped: %s holds the first %d of %d images; run the command again for all", path, sum.Done, images)
+	}
+	return nil
 }
 
 // aboutEmbeddings is what a file of embeddings says about them.
@@ -102,13 +111,13 @@ func reportEmbed(s streams, g *global, output string, sum runtime.Summary, dim i
 			Images        int    `json:"images"`
 			Skipped       int    `json:"skipped"`
 			EmbeddingSize int    `json:"embedding_size"`
-		}{output, sum.Embedded, len(sum.Skipped), dim})
+		}{output, sum.Done, len(sum.Skipped), dim})
 	}
 	w := s.out
 	if output == "-" {
 		w = s.err
 		output = "standard output"
 	}
-	_, err := fmt.Fprintf(w, "embedded %d images, %d values each, to %s\n", sum.Embedded, dim, output)
+	_, err := fmt.Fprintf(w, "embedded %d images, %d values each, to %s\n", sum.Done, dim, output)
 	return err
 }

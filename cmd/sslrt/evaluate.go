@@ -166,7 +166,7 @@ func openLabelled(data *dataFlags, paths []string, split string, s streams) (aug
 		if src.Label(i) < 0 {
 			name := src.Name(i)
 			src.Close()
-			return nil, fmt.Errorf("evaluate: --%s: %s has no class: put images into one folder per class", split, name)
+			return nil, fmt.Errorf("--%s: %s has no class: put images into one folder per class", split, name)
 		}
 	}
 	return src, nil
