@@ -98,7 +98,7 @@ func TestNumPyArrays(t *testing.T) {
 		"neither the second nor the last axis": npyBytes("|u1", "(2, 2, 9, 2)", pixels),
 		"is in Fortran order":                  []byte(strings.Replace(string(npyBytes("|u1", "(2, 6, 6)", pixels)), "False", "True ", 1)),
 		"0 images of 6x6 pixels":               npyBytes("|u1", "(0, 6, 6)", nil),
-		"shape (99999999999, 6, 6): too large": npyBytes("|u1", "(99999999999, 6, 6)", nil),
+		"[99999999999, 6, 6]: too large":       npyBytes("|u1", "(99999999999, 6, 6)", nil),
 		"65535x65535 pixels, more than":        npyBytes("|u1", "(1, 65535, 65535)", nil),
 		"plain array":                          npyBytes("|u1", "[2, 6, 6]", pixels),
 		"header: unexpected EOF":               npyBytes("|u1", "(2, 6, 6)", pixels)[:40],

@@ -8,13 +8,15 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/sslrt/sslrt/augment/npy"
 )
 
 // npzArray is an array in a .npz file.
 type npzArray struct {
 	name   string
 	file   *zip.File
-	header npyHeader
+	header npy.Header
 }
 
 // isNPZ tells a .npz file, a zip of arrays, from a zip of images.
@@ -47,7 +49,7 @@ func readNPZ(archive *zip.Reader) ([]*npzArray, error) {
 		a := &npzArray{name: strings.TrimSuffix(f.Name, ".npy"), file: f}
 		r, err := f.Open()
 		if err == nil {
-			a.header, err = readNPYHeader(r)
+			a.header, err = npy.ReadHeader(r)
 			r.Close()
 		}
 		if err != nil {
@@ -64,7 +66,7 @@ func chooseImages(path string, arrays []*npzArray, opt SourceOptions) (*npzArray
 	var all []string
 	for _, a := range arrays {
 		all = append(all, a.name+" "+a.header.String())
-		if a.header.isImages() {
+		if isImages(a.header) {
 			bySplit[arraySplit(a.name)] = append(bySplit[arraySplit(a.name)], a)
 		}
 	}
@@ -87,11 +89,11 @@ func chooseImages(path string, arrays []*npzArray, opt SourceOptions) (*npzArray
 }
 
 func (a *npzArray) source(f *os.File, arrays []*npzArray, opt SourceOptions) (*arraySource, error) {
-	s, err := a.header.images(opt.Decode)
+	s, err := imagesOf(a.header, opt.Decode)
 	if err != nil {
 		return nil, err
 	}
-	want := a.header.size + a.header.count()
+	want := a.header.Size + a.header.Count()
 	if a.file.UncompressedSize64 < uint64(want) {
 		return nil, fmt.Errorf("the header says %v, %d bytes in all, but the file has %d: it is truncated", a.header, want, a.file.UncompressedSize64)
 	}
@@ -99,15 +101,15 @@ func (a *npzArray) source(f *os.File, arrays []*npzArray, opt SourceOptions) (*a
 		return nil, err
 	}
 	for _, name := range labelNames(a.name) {
-		i := slices.IndexFunc(arrays, func(l *npzArray) bool { return l.name == name && !l.header.isImages() })
+		i := slices.IndexFunc(arrays, func(l *npzArray) bool { return l.name == name && !isImages(l.header) })
 		if i < 0 {
 			continue
 		}
 		r, err := arrays[i].file.Open()
 		if err == nil {
-			if _, err = io.CopyN(io.Discard, r, arrays[i].header.size); err == nil {
+			if _, err = io.CopyN(io.Discard, r, arrays[i].header.Size); err == nil {
 				var labels []int64
-				if labels, err = arrays[i].header.readLabels(r, s.n); err == nil {
+				if labels, err = readLabels(arrays[i].header, r, s.n); err == nil {
 					s.numbered(labels)
 				}
 			}
@@ -132,10 +134,10 @@ func (a *npzArray) place(archive *os.File, s *arraySource) error {
 		if err != nil {
 			return err
 		}
-		s.data, s.close, s.offset = archive, archive.Close, start+a.header.size
+		s.data, s.close, s.offset = archive, archive.Close, start+a.header.Size
 		return nil
 	}
-	if size, packed := a.header.count(), a.file.CompressedSize64; packed > 1<<50 || size > maxExpanded(int64(packed)) {
+	if size, packed := a.header.Count(), a.file.CompressedSize64; packed > 1<<50 || size > maxExpanded(int64(packed)) {
 		return fmt.Errorf("%d bytes expand to %d: no array of images is compressed that far", packed, size)
 	}
 	r, err := a.file.Open()
@@ -143,10 +145,10 @@ func (a *npzArray) place(archive *os.File, s *arraySource) error {
 		return err
 	}
 	defer r.Close()
-	if _, err := io.CopyN(io.Discard, r, a.header.size); err != nil {
+	if _, err := io.CopyN(io.Discard, r, a.header.Size); err != nil {
 		return eofIsUnexpected(err)
 	}
-	tmp, err := expand(r, a.header.count())
+	tmp, err := expand(r, a.header.Count())
 	if err != nil {
 		return err
 	}

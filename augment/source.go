@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/sslrt/sslrt/augment/npy"
 )
 
 // Source is a data set of images. All methods are safe for concurrent use; memory does not grow with
@@ -206,7 +208,7 @@ func openExisting(path string, info os.FileInfo, opt SourceOptions) (Source, err
 		return unsplit(&fileSource{files: []string{path}, decode: opt.Decode}, nil)
 	case bytes.HasPrefix(head, []byte("PK\x03\x04")), bytes.HasPrefix(head, []byte("PK\x05\x06")):
 		return openZip(path, opt)
-	case bytes.HasPrefix(head, []byte(npyMagic)):
+	case bytes.HasPrefix(head, []byte(npy.Magic)):
 		return unsplit(openNPY(path, opt))
 	case isTar(head) || isTarName(path) && len(head) > 0:
 		return openTar(path, opt)

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+
+	"github.com/sslrt/sslrt/augment/npy"
 )
 
 // npyType is how an element is stored.
@@ -54,28 +56,45 @@ func halfFloat(h uint16) float64 {
 // readNPY reads an array of vectors, [N, ...] in C order; size is that of the whole
 // file. Of dim 0 nothing is read.
 func readNPY(r io.Reader, size int64) (x []float32, dim int, err error) {
-	h, err := readNPYHeader(r)
+	h, err := npy.ReadHeader(r)
 	if err != nil {
 		return nil, 0, err
 	}
-	n, d, err := h.rows()
+	n, d, err := vectorsOf(h)
 	if err != nil {
 		return nil, 0, err
 	}
-	values, err := h.read(r, size, n, d)
+	values, err := npyRead(h, r, size, n, d)
 	return values, int(d), err
 }
 
-// read reads n rows of dim values. Memory grows with what is there, not with what the
-// header claims.
-func (h npyInfo) read(r io.Reader, size, n, dim int64) ([]float32, error) {
-	typ, ok := npyTypes[h.descr]
-	if !ok {
-		return nil, fmt.Errorf("got elements of type %q, want one of %v", h.descr, slices.Sorted(maps.Keys(npyTypes)))
+// vectorsOf takes an array for vectors: all axes but the first are one.
+func vectorsOf(h npy.Header) (n, dim int64, err error) {
+	if len(h.Shape) < 2 {
+		return 0, 0, fmt.Errorf("got an array of shape %v, want [N, dim]", h.Shape)
 	}
-	width, rest := int64(typ.width), size-h.size
+	dim = 1
+	for _, d := range h.Shape[1:] {
+		if dim *= d; dim > maxDim {
+			return 0, 0, fmt.Errorf("got an array of shape %v, want at most %d values a row", h.Shape, maxDim)
+		}
+	}
+	return h.Shape[0], dim, nil
+}
+
+// maxDim is the largest size of a vector: more than an image of 2,000 x 2,000 pixels.
+const maxDim = 1 << 24
+
+// npyRead reads n rows of dim values. Memory grows with what is there, not with what the
+// header claims.
+func npyRead(h npy.Header, r io.Reader, size, n, dim int64) ([]float32, error) {
+	typ, ok := npyTypes[h.Type]
+	if !ok {
+		return nil, fmt.Errorf("got elements of type %q, want one of %v", h.Type, slices.Sorted(maps.Keys(npyTypes)))
+	}
+	width, rest := int64(typ.width), size-h.Size
 	if dim > 0 && n > rest/width/dim || n*dim*width != rest {
-		return nil, fmt.Errorf("got %d bytes of data, want an array (%d, %d) of %s", rest, n, dim, h.descr)
+		return nil, fmt.Errorf("got %d bytes of data, want an array (%d, %d) of %s", rest, n, dim, h.Type)
 	}
 	br := bufio.NewReaderSize(r, 1<<16)
 	x := make([]float32, 0, min(n*dim, 1<<20))

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/sslrt/sslrt/augment/npy"
 )
 
 // Names of arrays in a .npz file, the better first.
@@ -27,7 +29,7 @@ func readNPZFile(f *os.File) (*Embeddings, error) {
 	if err != nil {
 		return nil, err
 	}
-	headers := map[string]npyInfo{}
+	headers := map[string]npy.Header{}
 	files := map[string]*zip.File{}
 	var wide, all []string
 	for _, member := range archive.File {
@@ -36,14 +38,14 @@ func readNPZFile(f *os.File) (*Embeddings, error) {
 		if err != nil {
 			return nil, fmt.Errorf("array %s: %w", name, err)
 		}
-		h, err := readNPYHeader(r)
+		h, err := npy.ReadHeader(r)
 		r.Close()
 		if err != nil {
 			return nil, fmt.Errorf("array %s: %w", name, err)
 		}
 		headers[name], files[name] = h, member
-		all = append(all, fmt.Sprintf("%s %v", name, h.shape))
-		if len(h.shape) >= 2 {
+		all = append(all, fmt.Sprintf("%s %v", name, h.Shape))
+		if len(h.Shape) >= 2 {
 			wide = append(wide, name)
 		}
 	}
@@ -60,7 +62,7 @@ func readNPZFile(f *os.File) (*Embeddings, error) {
 		return nil, fmt.Errorf("got arrays %s, want one of vectors [N, dim], or its name one of %s", strings.Join(all, ", "), strings.Join(npzVectors, ", "))
 	}
 	e := &Embeddings{}
-	n, dim, err := headers[vectors].rows()
+	n, dim, err := vectorsOf(headers[vectors])
 	if err != nil {
 		return nil, fmt.Errorf("array %s: %w", vectors, err)
 	}
@@ -70,7 +72,7 @@ func readNPZFile(f *os.File) (*Embeddings, error) {
 	e.Dim = int(dim)
 	for _, name := range npzLabels {
 		h := headers[name]
-		if len(h.shape) != 1 || h.shape[0] != n || !strings.ContainsAny(h.descr, "iu") {
+		if len(h.Shape) != 1 || h.Shape[0] != n || !strings.ContainsAny(h.Type, "iu") {
 			continue
 		}
 		values, err := readMember(files[name], n, 1)
@@ -92,12 +94,12 @@ func readMember(f *zip.File, n, dim int64) ([]float32, error) {
 		return nil, err
 	}
 	defer r.Close()
-	h, err := readNPYHeader(r)
+	h, err := npy.ReadHeader(r)
 	if err != nil {
 		return nil, err
 	}
 	if f.UncompressedSize64 > 1<<50 {
 		return nil, errors.New("claims a size that no array has")
 	}
-	return h.read(r, int64(f.UncompressedSize64), n, dim)
+	return npyRead(h, r, int64(f.UncompressedSize64), n, dim)
 }

@@ -87,7 +87,7 @@ func TestBadVectors(t *testing.T) {
 		"b.npz": {npzBytes(t, map[string][]byte{"x": flat}), "x [4]"},
 		"c.npz": {npzBytes(t, map[string][]byte{"p": two, "q": two}), "want one of vectors"},
 		"d.npz": {npzBytes(t, map[string][]byte{"x": two[:len(two)-4]}), "array x"},
-		"e.npz": {npzBytes(t, map[string][]byte{"x": []byte("short")}), "no .npy file"},
+		"e.npz": {npzBytes(t, map[string][]byte{"x": []byte("short")}), "not a .npy array"},
 		"a.npy": {flat, "want [N, dim]"},
 		"b.npy": {npyBytes("<c8", "1, 1", make([]byte, 8)), `type "<c8"`},
 		"c.npy": {npyBytes("<f4", "1, 99999, 99999", make([]byte, 8)), "values a row"},

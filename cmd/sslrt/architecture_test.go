@@ -48,10 +48,11 @@ var layers = map[string][]string{
 
 	"runtime":     {"runtime/ort", "augment", "models/onnx"},
 	"runtime/ort": {},
-	"augment":     {"augment/internal/libjpeg", "augment/internal/kernel"},
+	"augment":     {"augment/internal/libjpeg", "augment/internal/kernel", "augment/npy"},
 
 	"augment/internal/libjpeg": {},
 	"augment/internal/kernel":  {},
+	"augment/npy":              {},
 }
 
 // deployed packages stay small: nothing of the training stack is below them.
