@@ -18,6 +18,7 @@ import (
 
 func newAnomalyEvaluate(s streams, g *global) *cobra.Command {
 	var f encoderFlags
+	var data dataFlags
 	var normal, table string
 	cmd := &cobra.Command{
 		Use:   "evaluate DETECTOR.onnx CATEGORY_DIR",
@@ -35,6 +36,10 @@ categories, CATEGORY_DIR is the folder of those, and their mean is printed too.`
 			if err != nil {
 				return err
 			}
+			reading, err := data.options()
+			if err != nil {
+				return err
+			}
 			pairs, err := evaluationPairs(args[0], args[1])
 			if err != nil {
 				return err
@@ -42,7 +47,7 @@ categories, CATEGORY_DIR is the folder of those, and their mean is printed too.`
 			var results []categoryResult
 			skipped, images := 0, 0
 			for _, p := range pairs {
-				e, err := evaluateDetector(cmd.Context(), s, &f, p, opt, normal)
+				e, err := evaluateDetector(cmd.Context(), s, &f, p, opt, normal, reading)
 				if err != nil {
 					if len(pairs) > 1 {
 						err = fmt.Errorf("category %s: %w", p.name, err)
@@ -65,6 +70,7 @@ categories, CATEGORY_DIR is the folder of those, and their mean is printed too.`
 		},
 	}
 	f.register(cmd)
+	data.register(cmd.Flags(), false)
 	cmd.Flags().Lookup("layer").Hidden = true
 	cmd.Flags().StringVar(&normal, "normal", "good", "class of the normal images")
 	cmd.Flags().StringVar(&table, "csv", "", "write the numbers as a table too")
@@ -107,8 +113,8 @@ func evaluationPairs(model, dir string) ([]evaluationPair, error) {
 	return pairs, nil
 }
 
-func evaluateDetector(ctx context.Context, s streams, f *encoderFlags, p evaluationPair, opt runtime.Options, normal string) (*detector.Evaluation, error) {
-	c, err := detector.OpenCategory(p.category, normal)
+func evaluateDetector(ctx context.Context, s streams, f *encoderFlags, p evaluationPair, opt runtime.Options, normal string, reading augment.SourceOptions) (*detector.Evaluation, error) {
+	c, err := detector.OpenCategory(p.category, normal, reading)
 	if err != nil {
 		return nil, err
 	}

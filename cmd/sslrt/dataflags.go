@@ -26,14 +26,22 @@ func (d *dataFlags) register(fl *pflag.FlagSet, split bool) {
 
 // open opens data; of data that has parts defaultSplit is taken where --split says nothing.
 func (d *dataFlags) open(paths []string, defaultSplit string, s streams) (augment.Source, error) {
+	opt, err := d.options()
+	if err != nil {
+		return nil, err
+	}
+	opt.DefaultSplit, opt.Stdin = defaultSplit, s.in
+	return augment.Open(paths, opt)
+}
+
+// options are what the flags say about reading.
+func (d *dataFlags) options() (augment.SourceOptions, error) {
 	switch {
 	case d.labels != "" && d.labels != augment.LabelsFine && d.labels != augment.LabelsCoarse:
-		return nil, usagef("--cifar-labels is %q: choose %s or %s", d.labels, augment.LabelsFine, augment.LabelsCoarse)
+		return augment.SourceOptions{}, usagef("--cifar-labels is %q: choose %s or %s", d.labels, augment.LabelsFine, augment.LabelsCoarse)
 	case d.maxPixels < 0:
-		return nil, usagef("--max-pixels is %d: want 1 or more", d.maxPixels)
+		return augment.SourceOptions{}, usagef("--max-pixels is %d: want 1 or more", d.maxPixels)
 	}
-	return augment.Open(paths, augment.SourceOptions{
-		Split: d.split, DefaultSplit: defaultSplit, Labels: d.labels, Stdin: s.in,
-		Decode: augment.DecodeOptions{Orient: d.orient, MaxPixels: d.maxPixels},
-	})
+	return augment.SourceOptions{Split: d.split, Labels: d.labels,
+		Decode: augment.DecodeOptions{Orient: d.orient, MaxPixels: d.maxPixels}}, nil
 }

@@ -87,7 +87,11 @@ func (f *reportFlags) ofDetector(ctx context.Context, s streams, path string, sr
 
 // evaluation measures the detector by the test images of a category.
 func (f *reportFlags) evaluation(ctx context.Context, d *runtime.Detector) (report.Section, error) {
-	c, err := detector.OpenCategory(f.images[0], "good")
+	opt, err := f.data.options()
+	if err != nil {
+		return report.Section{}, err
+	}
+	c, err := detector.OpenCategory(f.images[0], "good", opt)
 	if err != nil {
 		return report.Section{}, err
 	}

@@ -56,14 +56,15 @@ type Category struct {
 // OpenCategory opens the test images of a folder in MVTec's layout: test/good and
 // test/DEFECT, masks in ground_truth/DEFECT called NAME_mask.png or NAME.png, and
 // boxes in boxes.csv (file, x1, y1, x2, y2: pixels of the image, x2 and y2 beyond the
-// last). A folder without test is taken for the test images themselves.
-func OpenCategory(dir, normal string) (*Category, error) {
+// last). A folder without test is taken for the test images themselves. normal is the
+// class of the normal images, "good" in that layout; opt says how images are read.
+func OpenCategory(dir, normal string, opt augment.SourceOptions) (*Category, error) {
 	c := &Category{Normal: normal, dir: dir}
 	images := dir
 	if info, err := os.Stat(filepath.Join(dir, "test")); err == nil && info.IsDir() {
 		images = filepath.Join(dir, "test")
 	}
-	src, err := augment.Open([]string{images}, augment.SourceOptions{})
+	src, err := augment.Open([]string{images}, opt)
 	if err != nil {
 		return nil, err
 	}
