@@ -1,6 +1,7 @@
 // Package anomaly holds the arithmetic of anomaly scores on feature vectors: Gaussians
 // (Mahalanobis, PaDiM) and memory banks of patches (PatchCore). It is pure: numbers in,
-// numbers out, in float64. Detectors are made of it elsewhere.
+// numbers out, in float64. Package detector computes the same as ONNX nodes, out of
+// statistics gathered image by image, and is held to these.
 //
 // Vectors are rows of flat slices in C order.
 package anomaly

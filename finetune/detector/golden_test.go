@@ -3,13 +3,16 @@ package detector
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/sbinet/npyio/npz"
 
+	"github.com/sslrt/sslrt/finetune/anomaly"
 	"github.com/sslrt/sslrt/models/onnx"
 	"github.com/sslrt/sslrt/runtime/ort"
 )
@@ -178,6 +181,36 @@ func TestPatchCoreGolden(t *testing.T) {
 		near(t, "patch_scores", out[0], read[float64](a, "patch_scores_f64"), 1e-5)
 		near(t, "image_score", out[1], read[float64](a, "image_score_f64"), 1e-5)
 	})
+}
+
+// The nodes against the arithmetic in float64 of package anomaly, for numbers of
+// neighbours that no reference case has: 1 leaves the weight out.
+func TestPatchCoreNeighbours(t *testing.T) {
+	const n, places, dim, k = 3, 4, 2, 6
+	bank, x := make([]float32, k*dim), make([]float32, n*places*dim)
+	for i := range bank {
+		bank[i] = float32(math.Sin(float64(i) * 1.7))
+	}
+	for i := range x {
+		x[i] = 2 * float32(math.Cos(float64(i)))
+	}
+	d := &patchcore{grid: grid{dim, 1, places}}
+	for _, b := range []int{1, 2, 3, k, 9} {
+		var want []float64
+		for i := range n {
+			s, err := anomaly.PatchCore(context.Background(), bank, x[i*places*dim:(i+1)*places*dim], dim, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, s.Score)
+		}
+		out := evaluate(t, x, []int{n, places, dim}, func(w writer, x string) []string {
+			x = w.reshape(w.transpose(x, 0, 2, 1), n, dim, 1, places)
+			_, image := d.nodes(w, x, slices.Clone(bank), b)
+			return []string{image}
+		})
+		near(t, fmt.Sprintf("%d neighbours", b), out[0], want, 1e-5)
+	}
 }
 
 // A bank of more than one piece is searched by a loop.

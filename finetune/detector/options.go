@@ -42,7 +42,7 @@ type Options struct {
 	Ridge     float64 // padim: added to the variances; default 0.01
 	Coreset   float64 // patchcore: share of the patches kept; default 0.1, 1 for all
 	Memory    int     // patchcore: bytes that the patches seen may take; default 1 GiB
-	Neighbors int     // default 9 for patchcore's weight, 1 for knn
+	Neighbors int     // default 9 for patchcore's weight, which 1 leaves out; 1 for knn
 	Error     string  // autoencoder: ErrorMSE, the default, or ErrorSSIM
 	Sigma     float64 // of the heatmap's smoothing, in pixels; default 4 at 224 pixels, in proportion; -1 for none
 

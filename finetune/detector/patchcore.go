@@ -101,7 +101,7 @@ func (p *patchcore) nodes(w writer, x string, bank []float32, neighbours int) (s
 	near := w.Node("Gather", []string{b.rows, around}, onnx.IntAttr("axis", 0))                                         // [N, b, C]
 	to := w.root(w.squareSum(w.Node("Sub", []string{near, w.reshape(star, -1, 1, c)}), 2))                              // [N, b]
 	score := w.reduce("ReduceMax", distances, false, 1)
-	if k < 2 {
+	if min(k, int64(neighbours)) < 2 { // m* alone tells nothing: its share would be 1, the weight 0
 		return scores, score
 	}
 	// w = 1 - exp(|p*-m*|) / sum exp(|p*-m|), the softmax's entry of m*, which is
