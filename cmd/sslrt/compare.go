@@ -71,15 +71,11 @@ func (f *compareFlags) run(ctx context.Context, s streams, g *global, args []str
 	if len(f.train) == 0 || len(f.test) == 0 {
 		return usagef("compare needs labelled data by --train and --test")
 	}
-	train, err := openLabelled(&f.data, f.train, "train", s)
+	train, test, err := openSets(&f.data, f.train, f.test, s)
 	if err != nil {
 		return err
 	}
 	defer train.Close()
-	test, err := openLabelled(&f.data, f.test, "test", s)
-	if err != nil {
-		return err
-	}
 	defer test.Close()
 	if f.limit > 0 && f.limit < train.Len() {
 		if train, err = someOf(train, f.limit, f.seed); err != nil {

@@ -107,15 +107,11 @@ func (f *evaluateFlags) run(ctx context.Context, s streams, g *global, model str
 	if err != nil {
 		return usagef("--labels: %v", err)
 	}
-	train, err := openLabelled(&f.data, f.train, "train", s)
+	train, test, err := openSets(&f.data, f.train, f.test, s)
 	if err != nil {
 		return err
 	}
 	defer train.Close()
-	test, err := openLabelled(&f.data, f.test, "test", s)
-	if err != nil {
-		return err
-	}
 	defer test.Close()
 	source := augment.Source(train)
 	if share < 1 {
@@ -154,6 +150,18 @@ func sourceLabels(src augment.Source) []int {
 		labels[i] = src.Label(i)
 	}
 	return labels
+}
+
+// openSets opens the labelled images of --train and --test.
+func openSets(data *dataFlags, trainPaths, testPaths []string, s streams) (train, test augment.Source, err error) {
+	if train, err = openLabelled(data, trainPaths, "train", s); err != nil {
+		return nil, nil, err
+	}
+	if test, err = openLabelled(data, testPaths, "test", s); err != nil {
+		train.Close()
+		return nil, nil, err
+	}
+	return train, test, nil
 }
 
 // openLabelled opens data of which every image has a class.
