@@ -71,7 +71,7 @@ categories, CATEGORY_DIR is the folder of those, and their mean is printed too.`
 	}
 	f.register(cmd)
 	data.register(cmd.Flags(), false)
-	cmd.Flags().Lookup("layer").Hidden = true
+	leaveOut(cmd, "layer")
 	cmd.Flags().StringVar(&normal, "normal", "good", "class of the normal images")
 	cmd.Flags().StringVar(&table, "csv", "", "write the numbers as a table too")
 	return cmd

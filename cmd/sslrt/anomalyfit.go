@@ -52,7 +52,7 @@ whole, without a crop, unless --preprocess says otherwise.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), s, g, args) },
 	}
 	f.register(cmd)
-	cmd.Flags().Lookup("layer").Hidden = true
+	leaveOut(cmd, "layer")
 	fl := cmd.Flags()
 	f.data.register(fl, true)
 	fl.StringVarP(&f.output, "output", "o", "", "file to write, such as detector.onnx; a folder for several categories")

@@ -55,7 +55,7 @@ do not glow.`,
 		},
 	}
 	f.register(cmd)
-	cmd.Flags().Lookup("layer").Hidden = true
+	leaveOut(cmd, "layer")
 	fl := cmd.Flags()
 	fl.StringVarP(&f.output, "output", "o", "", "file to write: .csv or .jsonl, or - for .jsonl on standard output")
 	f.data.register(fl, true)

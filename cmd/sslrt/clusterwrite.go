@@ -270,9 +270,7 @@ for each image, or for each embedding if the file has no encoder inside.`,
 		},
 	}
 	f.register(cmd)
-	for _, name := range []string{"model", "sample", "seed", "normalize", "layer"} { // the file says these
-		cmd.Flags().MarkHidden(name)
-	}
+	leaveOut(cmd, "model", "sample", "seed", "normalize", "layer") // the file says these
 	cmd.Flags().StringVarP(&output, "output", "o", "clusters.csv", "file to write: .csv")
 	cmd.Flags().BoolVar(&force, "force", false, "write over a file that exists")
 	return cmd

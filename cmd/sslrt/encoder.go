@@ -43,6 +43,21 @@ func (f *encoderFlags) register(cmd *cobra.Command) {
 		"of a foreign model: KEY=VALUE with resize, resize_to, interpolation, crop or channel_order")
 }
 
+// leaveOut makes flags of a shared set, which mean nothing to a command, unknown to it.
+func leaveOut(cmd *cobra.Command, names ...string) {
+	for _, name := range names {
+		cmd.Flags().Lookup(name).Hidden = true
+	}
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		for _, name := range names {
+			if cmd.Flags().Changed(name) {
+				return usagef("unknown flag: --%s", name)
+			}
+		}
+		return nil
+	}
+}
+
 // load opens the model.
 func (f *encoderFlags) load(path string) (*runtime.Encoder, error) {
 	opt, err := f.options()

@@ -58,7 +58,7 @@ found by name in --images, or as files.`,
 	}
 	f.register(cmd)
 	fl := cmd.Flags()
-	fl.MarkHidden("normalize") // similarity knows no length
+	leaveOut(cmd, "normalize") // similarity knows no length
 	fl.StringArrayVar(&f.queries, "query", nil, "an image, or the name of one among the embeddings")
 	fl.IntVar(&f.top, "top", 10, "similar images of each query")
 	fl.Float64Var(&f.duplicates, "duplicates", 0, "least similarity of near-duplicates, such as 0.98")
