@@ -44,9 +44,9 @@ func LoadClusterer(path string, opt Options) (*Clusterer, error) {
 	if info.Kind != onnx.KindClusters {
 		kind := info.Kind
 		if kind == "" {
-			kind = "model of no stated kind"
+			kind = "none"
 		}
-		return fail(fmt.Errorf("it is a %s, want clusters, as sslrt cluster writes", kind))
+		return fail(fmt.Errorf("its kind is %s, want clusters, as sslrt cluster writes", kind))
 	}
 	c := &Clusterer{info: info}
 	if len(m.Graph.Inputs) != 1 || len(m.Graph.Inputs[0].Dims) != 2 {

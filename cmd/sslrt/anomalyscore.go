@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"math"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -73,6 +74,9 @@ func (f *scoreFlags) run(ctx context.Context, s streams, g *global, args []strin
 		return err
 	}
 	if override {
+		if math.IsNaN(f.threshold) || math.IsInf(f.threshold, 0) {
+			return usagef("got --threshold %g: want a finite number", f.threshold)
+		}
 		opt.Threshold = &f.threshold
 	}
 	src, err := f.data.open(args[1:], "", s)

@@ -284,7 +284,7 @@ func assignAll(ctx context.Context, s streams, f *vectorFlags, c *runtime.Cluste
 			return nil, nil, err
 		}
 		if v.Dim != c.Dim() {
-			return nil, nil, fmt.Errorf("assign: the clusters are of embeddings of size %d, got size %d", c.Dim(), v.Dim)
+			return nil, nil, fmt.Errorf("cluster assign: the clusters are of embeddings of size %d, got size %d", c.Dim(), v.Dim)
 		}
 		got, err := c.AssignEmbeddings(ctx, v.X)
 		return v, got, err

@@ -71,6 +71,9 @@ func (f *compareFlags) run(ctx context.Context, s streams, g *global, args []str
 	if len(f.train) == 0 || len(f.test) == 0 {
 		return usagef("compare needs labelled data by --train and --test")
 	}
+	if f.limit < 0 {
+		return usagef("got --limit %d: want 0 or more", f.limit)
+	}
 	train, test, err := openSets(&f.data, f.train, f.test, s)
 	if err != nil {
 		return err

@@ -103,6 +103,11 @@ func (f *evaluateFlags) run(ctx context.Context, s streams, g *global, model str
 			return usagef("got --temperature %g: want more than 0", t)
 		}
 	}
+	for _, c := range f.penalties {
+		if !(c > 0) {
+			return usagef("got --C %g: want more than 0", c)
+		}
+	}
 	share, err := parseShare(f.labels)
 	if err != nil {
 		return usagef("--labels: %v", err)

@@ -74,6 +74,8 @@ PyTorch or safetensors; see sslrt import for how it is read.`,
 				return usagef("--to safetensors would write %s, which is no name of an ONNX file's: call it .safetensors", args[0])
 			case to == "safetensors" && changedAny(cmd, "input", "opset", "fold-batchnorm"):
 				return usagef("--to safetensors writes the weights as they are: leave out --input, --opset and --fold-batchnorm")
+			case checkpoint != "" && changedAny(cmd, "weights"):
+				return usagef("--weights chooses among a run's, --checkpoint is one file: leave it out")
 			case !slices.Contains(exportParts, opt.Part):
 				return usagef("--part is %q: choose %s", opt.Part, strings.Join(exportParts, ", "))
 			case opt.Weights != finetune.WeightsLast && opt.Weights != finetune.WeightsBest:
@@ -201,11 +203,7 @@ func reportExport(s streams, g *global, r *finetune.Run, e finetune.Exported) er
 	if g.json {
 		return printJSON(s.out, newExportResult(r, e))
 	}
-	at := fmt.Sprintf(" at step %d", e.Step)
-	if r.Config.Method == finetune.MethodImported {
-		at = ""
-	}
-	fmt.Fprintf(s.out, "wrote %s: %s of %s%s\n", e.Path, e.Kind, r.Dir, at)
+	fmt.Fprintf(s.out, "wrote %s: %s of %s%s\n", e.Path, e.Kind, r.Dir, atStep(r, e))
 	if e.State != "" {
 		fmt.Fprintf(s.out, "wrote %s: the values of its parameters\n", e.State)
 	}
@@ -225,8 +223,16 @@ func reportWeights(s streams, g *global, r *finetune.Run, e finetune.Exported) e
 	if e.Checked {
 		said = "verified: read back, it holds the same bits"
 	}
-	_, err := fmt.Fprintf(s.out, "wrote %s: weights of the %s of %s at step %d\n%s\n", e.Path, e.Kind, r.Dir, e.Step, said)
+	_, err := fmt.Fprintf(s.out, "wrote %s: weights of the %s of %s%s\n%s\n", e.Path, e.Kind, r.Dir, atStep(r, e), said)
 	return err
+}
+
+// atStep says how far the weights are trained, which is not known of imported ones.
+func atStep(r *finetune.Run, e finetune.Exported) string {
+	if r.Config.Method == finetune.MethodImported {
+		return ""
+	}
+	return fmt.Sprintf(" at step %d", e.Step)
 }
 
 func reportVerified(s streams, e finetune.Exported) error {

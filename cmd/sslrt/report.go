@@ -67,6 +67,9 @@ does.`,
 }
 
 func (f *reportFlags) run(ctx context.Context, s streams, g *global, of string) error {
+	if f.limit < 1 {
+		return usagef("got --limit %d: want 1 or more", f.limit)
+	}
 	if _, err := os.Stat(f.output); err == nil && !f.force {
 		return fmt.Errorf("report: %s exists: replace it by --force", f.output)
 	}

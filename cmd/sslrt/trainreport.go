@@ -181,8 +181,11 @@ func printSummary(w io.Writer, c *finetune.Config, res *finetune.Result) error {
 
 // exportName is a usual name for what a run is for.
 func exportName(c *finetune.Config) string {
-	if c.Method == finetune.MethodSupervised {
+	switch c.Method {
+	case finetune.MethodSupervised:
 		return "classifier.onnx"
+	case finetune.MethodAutoencoder, finetune.MethodDenoise:
+		return "autoencoder.onnx"
 	}
 	return "encoder.onnx"
 }
