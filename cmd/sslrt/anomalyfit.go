@@ -118,10 +118,8 @@ func (f *fitFlags) run(ctx context.Context, s streams, g *global, args []string)
 
 // fitOne makes one detector.
 func (f *fitFlags) fitOne(ctx context.Context, s streams, g *global, encoder *onnx.Model, data []string, output string) error {
-	if !f.force {
-		if _, err := os.Stat(output); err == nil {
-			return fmt.Errorf("anomaly fit: %s exists: replace it by --force", output)
-		}
+	if err := checkFree(f.force, output); err != nil {
+		return err
 	}
 	src, err := f.data.open(data, "train", s)
 	if err != nil {

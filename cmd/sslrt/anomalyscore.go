@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -22,6 +23,7 @@ type scoreFlags struct {
 	sheets                string
 	threshold             float64
 	low, high             float64 // the colours' range
+	names                 pictureNames
 }
 
 func newAnomalyScore(s streams, g *global) *cobra.Command {
@@ -46,11 +48,8 @@ do not glow.`,
   sslrt anomaly score detector.onnx part.png --output - --threshold 12`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if f.output == "" {
-				return usagef("--output is missing: a .csv or .jsonl file, or - for standard output")
-			}
-			if f.output == "-" && g.json {
-				return usagef("--json and --output - would both write to standard output: choose one")
+			if err := checkResults(f.output, g, tables...); err != nil {
+				return err
 			}
 			return f.run(cmd.Context(), s, g, args, cmd.Flags().Changed("threshold"))
 		},
@@ -93,6 +92,7 @@ func (f *scoreFlags) run(ctx context.Context, s streams, g *global, args []strin
 		return fmt.Errorf("anomaly score: %s, of method %s, judges images as a whole: it has no heatmap", args[0], d.Info().Method)
 	}
 	f.low, f.high = heatRange(d)
+	f.names = pictureNames{}
 	out, err := runtime.CreateScores(f.output)
 	if err != nil {
 		return err
@@ -172,6 +172,7 @@ func (f *scoreFlags) pictures(d *runtime.Detector, src augment.Source, i int, fo
 	if err != nil {
 		return err
 	}
+	name := f.names.of(src.Name(i))
 	h := found.Heatmap.Over(m.W, m.H, float32(f.low))
 	threshold := d.Threshold()
 	if p := d.Info().PixelThresh; p != nil {
@@ -188,7 +189,11 @@ func (f *scoreFlags) pictures(d *runtime.Detector, src augment.Source, i int, fo
 		if p.dir == "" {
 			continue
 		}
-		if err := writePNG(filepath.Join(p.dir, pictureName(src.Name(i))), p.draw()); err != nil {
+		path := filepath.Join(p.dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fmt.Errorf("anomaly score: %w", err)
+		}
+		if err := writePNG(path, p.draw()); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,6 +32,9 @@ func writeSheets(ctx context.Context, dir string, d *runtime.Detector, src augme
 	sheets, err := detectorSheets(ctx, d, src, all, low, high)
 	if err != nil {
 		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("anomaly score: --sheets: %w", err)
 	}
 	for _, s := range sheets {
 		if err := writePNG(filepath.Join(dir, s.file), s.image.ToImage()); err != nil {
@@ -87,10 +92,27 @@ func thumbnail(m *augment.Image) *augment.Image {
 	return augment.FromImage(imaging.Fit(m.ToImage(), sheetSide, sheetSide, imaging.Box))
 }
 
-// pictureName turns the name of an image into that of a picture about it, which stays
-// below the folder of the pictures whatever the name says.
-func pictureName(name string) string {
-	name = strings.TrimSuffix(filepath.ToSlash(name), filepath.Ext(name))
+// pictureNames gives the pictures about images names of their own.
+type pictureNames map[string]string // the image of each name
+
+// of turns the name of an image into that of a picture about it, which stays below the
+// folder of the pictures whatever the name says: photos/cat.jpg is photos/cat.png, or
+// photos/cat.jpg.png where another cat was before it; images.gz#7 is images.gz/7.png.
+func (p pictureNames) of(name string) string {
+	suffix := filepath.Ext(name)
+	if strings.Contains(suffix, "#") { // the number of an image in a file
+		suffix = ""
+	}
+	path := picturePath(strings.TrimSuffix(name, suffix))
+	if image, taken := p[path]; taken && image != name {
+		path = picturePath(name)
+	}
+	p[path] = name
+	return path
+}
+
+func picturePath(name string) string {
+	name = filepath.ToSlash(name)
 	var parts []string
 	for _, p := range strings.Split(strings.ReplaceAll(name, "#", "/"), "/") {
 		if p != "" && p != "." && p != ".." && !strings.HasSuffix(p, ":") {

@@ -47,6 +47,9 @@ the transforms.`,
 			if size < 0 || size > 1024 || count < 1 || count > 1000 || views < 1 || views > 100 {
 				return usagef("got --image-size %d, --count %d, --views %d: want 1 to 1024 (0: by the images), 1 to 1000, 1 to 100", size, count, views)
 			}
+			if err := wantSuffix("output", output, ".png"); err != nil {
+				return err
+			}
 			c := finetune.DefaultConfig()
 			if err := previewConfig(&c, config, policy, set); err != nil {
 				return err
@@ -75,7 +78,7 @@ the transforms.`,
 			if err != nil {
 				return err
 			}
-			if err := sheet.WritePNG(output); err != nil {
+			if err := writePNG(output, sheet.ToImage()); err != nil {
 				return err
 			}
 			if g.json {

@@ -37,12 +37,10 @@ share of right ones is printed. Images that cannot be read are listed and left o
   sslrt classify classifier.onnx photos/ --top 5 -o -`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case output == "":
-				return usagef("--output is missing: a .csv or .jsonl file, or - for standard output")
-			case output == "-" && g.json:
-				return usagef("--json and --output - would both write to standard output: choose one")
-			case top < 1:
+			if err := checkResults(output, g, tables...); err != nil {
+				return err
+			}
+			if top < 1 {
 				return usagef("--top is %d: want 1 class or more", top)
 			}
 			names, err := classNames(classes)

@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -159,23 +157,10 @@ func (f *clusterFlags) parse() (linkage cluster.Linkage, metric distance.Metric,
 	if f.method == "agglomerative" && linkage == cluster.Ward && metric == distance.Cosine {
 		return 0, 0, usagef("--linkage ward needs --distance euclidean: choose average or complete for cosine, or --normalize")
 	}
-	if ext := strings.ToLower(filepath.Ext(f.output)); f.output != "" && ext != ".csv" && ext != ".onnx" {
-		return 0, 0, usagef("--output %s: want a .csv or .onnx file", f.output)
+	if err := errors.Join(wantSuffix("output", f.output, ".csv", ".onnx"), wantSuffix("sheet", f.sheet, ".png")); err != nil {
+		return 0, 0, err
 	}
-	return linkage, metric, refuseExisting(f.force, f.output, f.sheet)
-}
-
-// refuseExisting is the error of outputs that are there already.
-func refuseExisting(force bool, paths ...string) error {
-	for _, p := range paths {
-		if p == "" || force {
-			continue
-		}
-		if _, err := os.Lstat(p); err == nil {
-			return fmt.Errorf("%s exists: --force writes over it", p)
-		}
-	}
-	return nil
+	return linkage, metric, checkFree(f.force, f.output, f.sheet)
 }
 
 func (f *clusterFlags) kMeans(ctx context.Context, s streams, c *clustering) (err error) {

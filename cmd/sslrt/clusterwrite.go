@@ -199,7 +199,7 @@ func (c *clustering) drawSheet(path string) error {
 	if !found {
 		return fmt.Errorf("cluster: --sheet: none of the images was found, %s for one: give their DATA by --images", c.v.name(0))
 	}
-	return sheetOf(cells, columns, size).WritePNG(path)
+	return writePNG(path, sheetOf(cells, columns, size).ToImage())
 }
 
 // sheetOf is a contact sheet whose pictures are enlarged if they are far below size.
@@ -225,10 +225,10 @@ for each image, or for each embedding if the file has no encoder inside.`,
 		Example: `  sslrt cluster assign clusters.onnx new-photos/ --output assigned.csv`,
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !strings.EqualFold(filepath.Ext(output), ".csv") {
-				return usagef("--output %q: want a .csv file", output)
+			if err := wantSuffix("output", output, ".csv"); err != nil {
+				return err
 			}
-			if err := refuseExisting(force, output); err != nil {
+			if err := checkFree(force, output); err != nil {
 				return err
 			}
 			opt, err := f.options()

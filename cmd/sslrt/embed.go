@@ -37,11 +37,8 @@ file of paths, a pattern, or - for paths on standard input. Images that cannot b
   find photos -name '*.jpg' | sslrt embed encoder.onnx - -o -`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if output == "" {
-				return usagef("--output is missing: a .parquet, .npy, .jsonl or .csv file, or - for standard output")
-			}
-			if output == "-" && g.json {
-				return usagef("--json and --output - would both write to standard output: choose one")
+			if err := checkResults(output, g, embeddingFiles...); err != nil {
+				return err
 			}
 			src, err := data.open(args[1:], "", s)
 			if err != nil {

@@ -2,24 +2,30 @@ package main
 
 import (
 	"bufio"
+	"encoding/csv"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // writeWhole writes a file that appears under its name when it is complete and on the
 // disk.
 func writeWhole(path string, write func(io.Writer) error) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("write %s: %w", path, err)
+		}
+	}()
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		var pe *fs.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err // the temporary name tells the user nothing
-		}
-		return fmt.Errorf("write %s: %w", path, err)
+		return pathless(err) // the temporary name tells the user nothing
 	}
 	defer os.Remove(f.Name()) // which does nothing once it has its name
 	w := bufio.NewWriterSize(f, 1<<16)
@@ -33,11 +39,79 @@ func writeWhole(path string, write func(io.Writer) error) (err error) {
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+	return os.Rename(f.Name(), path)
+}
+
+func writePNG(path string, m image.Image) error {
+	return writeWhole(path, func(w io.Writer) error { return png.Encode(w, m) })
+}
+
+func writeCSV(path string, rows [][]string) error {
+	return writeWhole(path, func(w io.Writer) error { return csv.NewWriter(w).WriteAll(rows) })
+}
+
+// wantSuffix refuses the path that a flag gives, unless it is empty or has one of the
+// suffixes.
+func wantSuffix(flag, path string, suffixes ...string) error {
+	if path == "" || slices.Contains(suffixes, strings.ToLower(filepath.Ext(path))) {
+		return nil
+	}
+	return usagef("--%s %s: want a %s file", flag, path, oneOf(suffixes))
+}
+
+// oneOf lists alternatives: "a, b or c".
+func oneOf(list []string) string {
+	last := len(list) - 1
+	if last < 1 {
+		return strings.Join(list, "")
+	}
+	return strings.Join(list[:last], ", ") + " or " + list[last]
+}
+
+// embeddingFiles and tables are the formats of vectors and of other results.
+var (
+	embeddingFiles = []string{".parquet", ".npy", ".jsonl", ".csv"}
+	tables         = []string{".csv", ".jsonl"}
+)
+
+// checkResults refuses an --output that is missing, or is neither one of the suffixes
+// nor "-" for standard output, which --json needs for itself.
+func checkResults(path string, g *global, suffixes ...string) error {
+	switch {
+	case path == "":
+		return usagef("--output is missing: a %s file, or - for standard output", oneOf(suffixes))
+	case path == "-" && g.json:
+		return usagef("--json and --output - would both write to standard output: choose one")
+	case path == "-":
+		return nil
+	}
+	return wantSuffix("output", path, suffixes...)
+}
+
+// checkFree is the error of outputs that are there already, unless force writes over
+// them, and of those whose folder is not there.
+func checkFree(force bool, paths ...string) error {
+	for _, p := range paths {
+		if p == "" {
+			continue
+		}
+		if _, err := os.Lstat(p); err == nil && !force {
+			return fmt.Errorf("%s exists: --force writes over it", p)
+		}
+		if _, err := os.Stat(filepath.Dir(p)); err != nil {
+			return fmt.Errorf("write %s: %w", p, pathless(err))
+		}
 	}
 	return nil
+}
+
+// pathless is an error without the path that it names.
+func pathless(err error) error {
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
 }

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -91,17 +90,14 @@ func (f *projectFlags) check() error {
 	if !(f.opt.Perplexity >= 1) || f.opt.Iterations < 1 || f.components < 1 {
 		return usagef("got --perplexity %g, --iterations %d, --components %d: want 1 or more", f.opt.Perplexity, f.opt.Iterations, f.components)
 	}
-	if f.plot != "" && !strings.EqualFold(filepath.Ext(f.plot), ".png") {
-		return usagef("--plot %s: want a .png file", f.plot)
-	}
-	if f.output == "-" {
-		return usagef("--output -: want a file")
+	if err := errors.Join(wantSuffix("plot", f.plot, ".png"), wantSuffix("output", f.output, embeddingFiles...)); err != nil {
+		return err
 	}
 	paths := []string{f.plot, f.output}
-	if f.tensorboard != "" {
+	if _, err := os.Stat(f.tensorboard); err == nil {
 		paths = append(paths, filepath.Join(f.tensorboard, "projector_config.pbtxt"))
 	}
-	return refuseExisting(f.force, paths...)
+	return checkFree(f.force, paths...)
 }
 
 // projected is what a run found.

@@ -73,6 +73,9 @@ func (r *reconstructFlags) run(cmd *cobra.Command, model string, test []string, 
 	if cmd.Flags().Changed("train") {
 		return usagef("protocol %s trains nothing: leave out --train", protocolReconstruction)
 	}
+	if err := wantSuffix("sheet", r.sheet, ".png"); err != nil {
+		return err
+	}
 	opt, err := f.options()
 	if err != nil {
 		return err
@@ -103,7 +106,7 @@ func (r *reconstructFlags) run(cmd *cobra.Command, model string, test []string, 
 		return err
 	}
 	if found.Sheet != nil {
-		if err := found.Sheet.WritePNG(r.sheet); err != nil {
+		if err := writePNG(r.sheet, found.Sheet.ToImage()); err != nil {
 			return err
 		}
 	}

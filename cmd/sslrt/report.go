@@ -70,8 +70,8 @@ func (f *reportFlags) run(ctx context.Context, s streams, g *global, of string) 
 	if f.limit < 1 {
 		return usagef("got --limit %d: want 1 or more", f.limit)
 	}
-	if _, err := os.Stat(f.output); err == nil && !f.force {
-		return fmt.Errorf("report: %s exists: replace it by --force", f.output)
+	if err := checkFree(f.force, f.output); err != nil {
+		return err
 	}
 	info, err := os.Stat(of)
 	if err != nil {
@@ -93,7 +93,7 @@ func (f *reportFlags) run(ctx context.Context, s streams, g *global, of string) 
 	if err != nil {
 		return err
 	}
-	if err := writeFile(f.output, func(w io.Writer) error { _, err := p.WriteTo(w); return err }); err != nil {
+	if err := writeWhole(f.output, func(w io.Writer) error { _, err := p.WriteTo(w); return err }); err != nil {
 		return err
 	}
 	if g.json {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -83,13 +84,10 @@ func (f *searchFlags) check() error {
 	if f.top < 1 || f.spread < 0 || f.duplicates != 0 && !(f.duplicates > 0 && f.duplicates <= 1) {
 		return usagef("got --top %d, --spread %d, --duplicates %g: want 1 or more, 1 or more, more than 0 and at most 1", f.top, f.spread, f.duplicates)
 	}
-	if f.output != "" && !strings.HasSuffix(strings.ToLower(f.output), ".csv") {
-		return usagef("--output %s: want a .csv file", f.output)
+	if err := errors.Join(wantSuffix("output", f.output, ".csv"), wantSuffix("sheet", f.sheet, ".png")); err != nil {
+		return err
 	}
-	if f.sheet != "" && !strings.HasSuffix(strings.ToLower(f.sheet), ".png") {
-		return usagef("--sheet %s: want a .png file", f.sheet)
-	}
-	return refuseExisting(f.force, f.output, f.sheet)
+	return checkFree(f.force, f.output, f.sheet)
 }
 
 // finding is what a search gave: a table, and pictures of it.
@@ -390,5 +388,5 @@ func (found *finding) draw(v *vectors, path string) error {
 	if !drawn {
 		return fmt.Errorf("search: --sheet: none of the images was found, %s for one: give their DATA by --images", v.name(0))
 	}
-	return sheetOf(cells, found.wide, sheetThumb).WritePNG(path)
+	return writePNG(path, sheetOf(cells, found.wide, sheetThumb).ToImage())
 }

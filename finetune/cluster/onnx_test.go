@@ -167,7 +167,7 @@ func TestLoadClustererRejects(t *testing.T) {
 		change func(*onnx.Model)
 		want   string
 	}{
-		"kind.onnx":    {func(m *onnx.Model) { m.SetMeta(onnx.KeyKind, "encoder") }, "it is a encoder, want clusters"},
+		"kind.onnx":    {func(m *onnx.Model) { m.SetMeta(onnx.KeyKind, "encoder") }, "its kind is encoder, want clusters"},
 		"classes.onnx": {func(m *onnx.Model) { m.SetMeta(onnx.KeyClasses, "[]") }, "clusters"},
 		"size.onnx":    {func(m *onnx.Model) { m.SetMeta(onnx.KeyEmbeddingSize, "7") }, "want float32 [N, 7]"},
 	} {
