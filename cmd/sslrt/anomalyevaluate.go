@@ -45,7 +45,6 @@ categories, CATEGORY_DIR is the folder of those, and their mean is printed too.`
 				return err
 			}
 			var results []categoryResult
-			skipped, images := 0, 0
 			for _, p := range pairs {
 				e, err := evaluateDetector(cmd.Context(), s, &f, p, opt, normal, reading)
 				if err != nil {
@@ -55,8 +54,6 @@ categories, CATEGORY_DIR is the folder of those, and their mean is printed too.`
 					return err
 				}
 				results = append(results, categoryResult{p.name, e})
-				skipped += len(e.Skipped)
-				images += len(e.Skipped) + e.Normal + e.Anomalous
 			}
 			if table != "" {
 				if err := writeEvaluations(table, results); err != nil {
@@ -66,7 +63,7 @@ categories, CATEGORY_DIR is the folder of those, and their mean is printed too.`
 			if err := reportEvaluations(s, g, results); err != nil {
 				return err
 			}
-			return f.skipped(skipped, images)
+			return f.inputs.err()
 		},
 	}
 	f.register(cmd)
@@ -124,11 +121,8 @@ func evaluateDetector(ctx context.Context, s streams, f *encoderFlags, p evaluat
 		return nil, err
 	}
 	defer d.Close()
-	bar := newProgress(s.err, "evaluate "+p.name, "images", c.Source.Len())
+	job, bar := f.watch(s, "evaluate "+p.name, c.Source.Len())
 	defer bar.close()
-	job := f.job
-	job.Progress = func(done, _ int) { bar.set(done) }
-	job.Skipped = func(i augment.SkippedImage) { bar.printf("skipped %s: %v", i.Name, i.Err) }
 	return detector.Evaluate(ctx, d, c, job)
 }
 

@@ -164,7 +164,8 @@ func (f *fitFlags) fitOne(ctx context.Context, s streams, g *global, encoder *on
 	if err := reportFit(s, g, output, r); err != nil {
 		return err
 	}
-	return f.skipped(r.Skipped, src.Len())
+	f.inputs.add(src.Len(), r.Skipped)
+	return f.inputs.err()
 }
 
 func reportFit(s streams, g *global, output string, r *detector.Report) error {

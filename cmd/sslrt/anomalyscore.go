@@ -98,11 +98,8 @@ func (f *scoreFlags) run(ctx context.Context, s streams, g *global, args []strin
 		return err
 	}
 	defer out.Abort()
-	bar := newProgress(s.err, "score", "images", src.Len())
+	job, bar := f.watch(s, "score", src.Len())
 	defer bar.close()
-	job := f.job
-	job.Progress = func(done, _ int) { bar.set(done) }
-	job.Skipped = func(i augment.SkippedImage) { bar.printf("skipped %s: %v", i.Name, i.Err) }
 	var ranks []scoredImage
 	anomalous := 0
 	sum, err := runtime.DetectAll(ctx, d, src, job, func(i int, found runtime.Detection) error {
@@ -127,7 +124,7 @@ func (f *scoreFlags) run(ctx context.Context, s streams, g *global, args []strin
 	if err := f.report(s, g, d, sum, anomalous); err != nil {
 		return err
 	}
-	return f.skipped(len(sum.Skipped), src.Len())
+	return f.inputs.err()
 }
 
 func (f *scoreFlags) report(s streams, g *global, d *runtime.Detector, sum runtime.Summary, anomalous int) error {

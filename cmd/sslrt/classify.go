@@ -77,7 +77,7 @@ share of right ones is printed. Images that cannot be read are listed and left o
 			if err := reportClassify(s, g, output, sum, score); err != nil {
 				return err
 			}
-			return f.skipped(len(sum.Skipped), src.Len())
+			return f.inputs.err()
 		},
 	}
 	f.register(cmd)
@@ -92,11 +92,8 @@ share of right ones is printed. Images that cannot be read are listed and left o
 // classify runs the job, showing its progress and listing the images that are
 // skipped.
 func (f *encoderFlags) classify(ctx context.Context, s streams, c *runtime.Classifier, src augment.Source, top int, sink runtime.PredictionSink) (runtime.Summary, error) {
-	bar := newProgress(s.err, "classify", "images", src.Len())
+	job, bar := f.watch(s, "classify", src.Len())
 	defer bar.close()
-	job := f.job
-	job.Progress = func(done, _ int) { bar.set(done) }
-	job.Skipped = func(i augment.SkippedImage) { bar.printf("skipped %s: %v", i.Name, i.Err) }
 	return runtime.ClassifyAll(ctx, c, src, top, sink, job)
 }
 

@@ -106,7 +106,7 @@ func (f *clusterFlags) run(ctx context.Context, s streams, g *global, args []str
 	if err := v.openImages(f.images, &f.data, s); err != nil {
 		return err
 	}
-	c := &clustering{v: v, K: f.opt.K, Vectors: v.Len(), Size: v.Dim, Skipped: v.skipped}
+	c := &clustering{v: v, K: f.opt.K, Vectors: v.Len(), Size: v.Dim, Skipped: f.inputs.skipped}
 	if f.opt.K > v.Len() {
 		return fmt.Errorf("cluster: got --k %d, but there are only %d vectors", f.opt.K, v.Len())
 	}
@@ -136,7 +136,7 @@ func (f *clusterFlags) run(ctx context.Context, s streams, g *global, args []str
 	if err := c.report(s, g); err != nil {
 		return err
 	}
-	return f.skipped(v.skipped, v.total)
+	return f.inputs.err()
 }
 
 // parse checks the flags before anything is read.

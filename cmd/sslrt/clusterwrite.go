@@ -259,14 +259,14 @@ for each image, or for each embedding if the file has no encoder inside.`,
 				return err
 			}
 			if g.json {
-				err = printJSON(s.out, map[string]any{"path": output, "vectors": len(got), "cluster_sizes": sizes, "skipped": v.skipped})
+				err = printJSON(s.out, map[string]any{"path": output, "vectors": len(got), "cluster_sizes": sizes, "skipped": f.inputs.skipped})
 			} else {
 				_, err = fmt.Fprintf(s.out, "assigned %d to %d clusters, sizes %v, to %s\n", len(got), c.K(), sizes, output)
 			}
 			if err != nil {
 				return err
 			}
-			return f.skipped(v.skipped, v.total)
+			return f.inputs.err()
 		},
 	}
 	f.register(cmd)
@@ -294,13 +294,10 @@ func assignAll(ctx context.Context, s streams, f *vectorFlags, c *runtime.Cluste
 	if v.source, err = f.data.open(args, "", s); err != nil {
 		return nil, nil, err
 	}
-	v.total = v.source.Len()
-	sum, err := f.embed(ctx, s, "assign", c.Distances(), v.source, &v.Embeddings)
-	if err != nil {
+	if _, err := f.embed(ctx, s, "assign", c.Distances(), v.source, &v.Embeddings); err != nil {
 		v.close()
 		return nil, nil, err
 	}
-	v.skipped = len(sum.Skipped)
 	got := make([]runtime.Assignment, v.Len())
 	for i := range got {
 		got[i] = runtime.NearestCluster(v.X[i*v.Dim : (i+1)*v.Dim])

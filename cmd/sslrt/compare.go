@@ -111,7 +111,8 @@ func (f *compareFlags) run(ctx context.Context, s streams, g *global, args []str
 	if err := reportCompared(s, g, rows, train.Len(), test.Len()); err != nil {
 		return err
 	}
-	return f.skipped(skipped, train.Len()+test.Len())
+	f.inputs.add(train.Len()+test.Len(), skipped) // the same images for each encoder
+	return f.inputs.err()
 }
 
 // namedModel is an encoder's file, or the raw pixels.

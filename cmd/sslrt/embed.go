@@ -62,7 +62,7 @@ file of paths, a pattern, or - for paths on standard input. Images that cannot b
 			if err := reportEmbed(s, g, output, sum, enc.Dim()); err != nil {
 				return err
 			}
-			return f.skipped(len(sum.Skipped), src.Len())
+			return f.inputs.err()
 		},
 	}
 	f.register(cmd)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -25,16 +24,19 @@ type encoderFlags struct {
 	device     string
 	threads    int
 	job        runtime.JobOptions
-	strict     bool
+	inputs     inputs
 }
+
+// usualBatch is the default of --batch-size.
+const usualBatch = 64
 
 func (f *encoderFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.device, "device", "cpu", "where to run: cpu or cuda:N")
 	fl.IntVar(&f.threads, "threads", 0, "threads of the model (0: one per processor)")
 	fl.IntVar(&f.job.Workers, "workers", 0, "images decoded at the same time (0: one per processor)")
-	fl.IntVar(&f.job.BatchSize, "batch-size", 64, "images prepared together; changes no result")
-	fl.BoolVar(&f.strict, "strict", false, "exit with 1 instead of 3 when images were skipped")
+	fl.IntVar(&f.job.BatchSize, "batch-size", usualBatch, "images prepared together; changes no result")
+	f.inputs.register(fl)
 	fl.StringVar(&f.layer, "layer", "", `output of the model to take (default "embedding", or the only one)`)
 	fl.StringVar(&f.size, "image-size", "", "of a foreign model: pixels, 224 or HEIGHTxWIDTH")
 	fl.StringVar(&f.mean, "mean", "", "of a foreign model: one number or R,G,B, for samples in 0 to 1")
@@ -123,21 +125,21 @@ func (f *encoderFlags) options() (runtime.Options, error) {
 // embed writes the embeddings of src to sink, showing what as the progress and
 // listing the images that are skipped.
 func (f *encoderFlags) embed(ctx context.Context, s streams, what string, enc *runtime.Encoder, src augment.Source, sink runtime.Sink) (runtime.Summary, error) {
-	bar := newProgress(s.err, what, "images", src.Len())
+	job, bar := f.watch(s, what, src.Len())
 	defer bar.close()
-	job := f.job
-	job.Progress = func(done, _ int) { bar.set(done) }
-	job.Skipped = func(i augment.SkippedImage) { bar.printf("skipped %s: %v", i.Name, i.Err) }
 	return runtime.EmbedAll(ctx, enc, src, sink, job)
 }
 
-// skipped returns the error of a command that left out count of its inputs.
-func (f *encoderFlags) skipped(count, of int) error {
-	switch {
-	case count == 0:
-		return nil
-	case f.strict:
-		return fmt.Errorf("%v, which --strict does not allow", skippedError{count, of})
+// watch returns the options of a batch job over so many images that shows what as its
+// progress, and lists and counts the images that are skipped. The bar is to be closed.
+func (f *encoderFlags) watch(s streams, what string, images int) (runtime.JobOptions, *progress) {
+	f.inputs.add(images, 0)
+	bar := newProgress(s.err, what, "images", images)
+	job := f.job
+	job.Progress = func(done, _ int) { bar.set(done) }
+	job.Skipped = func(i augment.SkippedImage) {
+		f.inputs.add(0, 1)
+		bar.printf("skipped %s: %v", i.Name, i.Err)
 	}
-	return skippedError{count, of}
+	return job, bar
 }

@@ -146,7 +146,7 @@ func (f *evaluateFlags) run(ctx context.Context, s streams, g *global, model str
 	if err := f.results.write(s, g, out, sets); err != nil {
 		return err
 	}
-	return f.skipped(sets.skipped, source.Len()+test.Len())
+	return f.inputs.err()
 }
 
 func sourceLabels(src augment.Source) []int {

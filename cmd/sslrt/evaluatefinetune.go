@@ -49,7 +49,7 @@ func (f *evaluateFlags) finetune(ctx context.Context, s streams, g *global, mode
 		args = append(args, "--output", f.results.output)
 	}
 	args = append(args, "--report="+strconv.FormatBool(f.results.report), "--force="+strconv.FormatBool(f.results.force),
-		"--strict="+strconv.FormatBool(f.strict))
+		"--strict="+strconv.FormatBool(f.inputs.strict))
 	cmd := newFinetune(s, g)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetArgs(args)

@@ -2,18 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune"
 	"github.com/sslrt/sslrt/finetune/metrics"
 	"github.com/sslrt/sslrt/models/onnx"
 	"github.com/sslrt/sslrt/runtime"
-	"github.com/sslrt/sslrt/runtime/ort"
 )
 
 // finetuneFlags are the flags of finetune. Those that are settings of the run have
@@ -23,7 +22,7 @@ type finetuneFlags struct {
 	labels  string
 	test    []string
 	results resultFlags
-	strict  bool
+	enc     encoderFlags // classifies the test images, and counts all that were skipped
 }
 
 func newFinetune(s streams, g *global) *cobra.Command {
@@ -76,7 +75,8 @@ above it. The optimiser's defaults are lightly's for fine-tuning: SGD, learning 
 	fl.StringArrayVar(&f.test, "test", nil, "labelled images to measure the result by; may be given several times")
 	fl.StringVar(&f.pretrainOptions.run, "run", "", "run directory (default: a new one in "+finetune.RunsDir+")")
 	fl.StringArrayVar(&f.set, "set", nil, "override a setting of config.yaml: key=value; may be repeated")
-	fl.BoolVar(&f.strict, "strict", false, "exit with 1 instead of 3 when images were skipped")
+	f.enc.job.BatchSize = usualBatch
+	f.enc.inputs.register(fl)
 	f.results.register(cmd)
 	return cmd
 }
@@ -157,13 +157,11 @@ func (f *finetuneFlags) start(ctx context.Context, s streams, g *global, from st
 	} else {
 		err = f.measure(ctx, s, g, run, result)
 	}
-	if err == nil && result.Skipped > 0 {
-		err = skippedError{result.Skipped, src.Len()}
+	if err != nil {
+		return err
 	}
-	if f.strict && errors.As(err, &skippedError{}) {
-		err = fmt.Errorf("%v, which --strict does not allow", err)
-	}
-	return err
+	f.enc.inputs.add(src.Len(), result.Skipped)
+	return f.enc.inputs.err()
 }
 
 // measure classifies the test images with the weights of the best epoch.
@@ -180,7 +178,13 @@ func (f *finetuneFlags) measure(ctx context.Context, s streams, g *global, run *
 	}
 	c := &run.Config
 	reading := &dataFlags{labels: c.CIFARLabels, orient: c.ExifOrientation, maxPixels: int64(c.MaxPixels)} // as in training
-	l, err := classifyTest(ctx, s, reading, run, f.test, weights)
+	test, err := openLabelled(reading, f.test, "test", s)
+	if err != nil {
+		return err
+	}
+	defer test.Close()
+	f.enc.device, f.enc.threads, f.enc.job.Workers = c.Device, c.Threads, c.Workers
+	l, err := classifyTest(ctx, s, &f.enc, run, test, weights)
 	if err != nil {
 		return err
 	}
@@ -202,7 +206,12 @@ type classified struct {
 }
 
 // classifyTest classifies labelled images by a run.
-func classifyTest(ctx context.Context, s streams, data *dataFlags, run *finetune.Run, paths []string, weights string) (*classified, error) {
+func classifyTest(ctx context.Context, s streams, f *encoderFlags, run *finetune.Run, test augment.Source, weights string) (*classified, error) {
+	opt, err := f.options()
+	if err != nil {
+		return nil, err
+	}
+	opt.Output = "logits"
 	dir, err := os.MkdirTemp("", "sslrt-classify-*")
 	if err != nil {
 		return nil, fmt.Errorf("finetune: %w", err)
@@ -212,19 +221,13 @@ func classifyTest(ctx context.Context, s streams, data *dataFlags, run *finetune
 	if _, err := finetune.Export(ctx, run, file, finetune.ExportOptions{Part: onnx.KindClassifier, Weights: weights, NoVerify: true, Version: programVersion()}); err != nil {
 		return nil, err
 	}
-	test, err := openLabelled(data, paths, "test", s)
-	if err != nil {
-		return nil, err
-	}
-	defer test.Close()
-	net, err := runtime.Load(file, runtime.Options{Output: "logits", Session: ort.Options{Device: run.Config.Device, Threads: run.Config.Threads}})
+	net, err := runtime.Load(file, opt)
 	if err != nil {
 		return nil, err
 	}
 	defer net.Close()
-	e := encoderFlags{job: runtime.JobOptions{Workers: run.Config.Workers}}
 	l := &classified{labelledSets: labelledSets{learned: run.Config.Classes}}
-	sum, err := e.embed(ctx, s, "classify test images", net, test, &l.test)
+	sum, err := f.embed(ctx, s, "classify test images", net, test, &l.test)
 	if err != nil {
 		return nil, err
 	}

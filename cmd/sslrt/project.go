@@ -128,7 +128,7 @@ func (f *projectFlags) run(ctx context.Context, s streams, g *global, args []str
 	if err := v.openImages(f.images, &f.data, s); err != nil {
 		return err
 	}
-	p := &projected{Method: f.method, Vectors: v.Len(), Size: v.Dim, Skipped: v.skipped, Protocol: v.what}
+	p := &projected{Method: f.method, Vectors: v.Len(), Size: v.Dim, Skipped: f.inputs.skipped, Protocol: v.what}
 	if f.plot != "" || f.output != "" {
 		if err := f.project(ctx, s, v, p); err != nil {
 			return err
@@ -152,7 +152,7 @@ func (f *projectFlags) run(ctx context.Context, s streams, g *global, args []str
 	if err := p.report(s, g); err != nil {
 		return err
 	}
-	return f.skipped(v.skipped, v.total)
+	return f.inputs.err()
 }
 
 // maxTrust is the number of vectors up to which the map is measured: all pairs are

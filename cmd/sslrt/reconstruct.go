@@ -90,16 +90,15 @@ func (r *reconstructFlags) run(cmd *cobra.Command, model string, test []string, 
 		return err
 	}
 	defer a.Close()
-	o := finetune.ReconstructionOptions{Seed: r.seed, Job: f.job}
+	o := finetune.ReconstructionOptions{Seed: r.seed}
 	if r.sheet != "" {
 		o.Sheet = restoredShown
 	}
 	if o.Noise, err = r.noiseFor(a); err != nil {
 		return err
 	}
-	bar := newProgress(s.err, "reconstruct", "images", src.Len())
-	o.Job.Progress = func(done, _ int) { bar.set(done) }
-	o.Job.Skipped = func(i augment.SkippedImage) { bar.printf("skipped %s: %v", i.Name, i.Err) }
+	var bar *progress
+	o.Job, bar = f.watch(s, "reconstruct", src.Len())
 	found, err := finetune.EvaluateReconstruction(cmd.Context(), a, src, o)
 	bar.close()
 	if err != nil {
@@ -113,7 +112,7 @@ func (r *reconstructFlags) run(cmd *cobra.Command, model string, test []string, 
 	if err := reportReconstruction(s, g, found, o.Noise, r); err != nil {
 		return err
 	}
-	return f.skipped(len(found.Skipped), src.Len())
+	return f.inputs.err()
 }
 
 func reportReconstruction(s streams, g *global, found finetune.Reconstruction, n augment.Noise, r *reconstructFlags) error {

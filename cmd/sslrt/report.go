@@ -97,10 +97,14 @@ func (f *reportFlags) run(ctx context.Context, s streams, g *global, of string) 
 		return err
 	}
 	if g.json {
-		return printJSON(s.out, map[string]any{"path": f.output, "sections": len(p.Sections)})
+		err = printJSON(s.out, map[string]any{"path": f.output, "sections": len(p.Sections), "skipped": f.inputs.skipped})
+	} else {
+		_, err = fmt.Fprintf(s.out, "wrote %s: %d sections about %s\n", f.output, len(p.Sections), of)
 	}
-	_, err = fmt.Fprintf(s.out, "wrote %s: %d sections about %s\n", f.output, len(p.Sections), of)
-	return err
+	if err != nil {
+		return err
+	}
+	return f.inputs.err()
 }
 
 // ofRun makes the page of a run.

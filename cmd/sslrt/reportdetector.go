@@ -44,11 +44,8 @@ func (f *reportFlags) ofDetector(ctx context.Context, s streams, path string, sr
 	if src == nil {
 		return p, nil
 	}
-	bar := newProgress(s.err, "score", "images", src.Len())
+	job, bar := f.watch(s, "score", src.Len())
 	defer bar.close()
-	job := f.job
-	job.Progress = func(done, _ int) { bar.set(done) }
-	job.Skipped = func(i augment.SkippedImage) { bar.printf("skipped %s: %v", i.Name, i.Err) }
 	var all []scoredImage
 	if _, err := runtime.DetectAll(ctx, d, src, job, func(i int, found runtime.Detection) error {
 		all = append(all, scoredImage{i, float64(found.Score)})
@@ -96,7 +93,7 @@ func (f *reportFlags) evaluation(ctx context.Context, d *runtime.Detector) (repo
 		return report.Section{}, err
 	}
 	defer c.Close()
-	e, err := detector.Evaluate(ctx, d, c, f.job)
+	e, err := detector.Evaluate(ctx, d, c, f.job) // images that were scored before, and are counted
 	if err != nil {
 		return report.Section{}, err
 	}

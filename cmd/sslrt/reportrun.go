@@ -142,7 +142,12 @@ func (f *reportFlags) confusion(ctx context.Context, s streams, run *finetune.Ru
 	if run.Config.Method != finetune.MethodSupervised {
 		return report.Section{}, usagef("--test measures a classifier; %s is a run of method %s", run.Dir, run.Config.Method)
 	}
-	l, err := classifyTest(ctx, s, &f.data, run, f.test, finetune.WeightsLast)
+	test, err := openLabelled(&f.data, f.test, "test", s)
+	if err != nil {
+		return report.Section{}, err
+	}
+	defer test.Close()
+	l, err := classifyTest(ctx, s, &f.encoderFlags, run, test, finetune.WeightsLast)
 	if err != nil {
 		return report.Section{}, err
 	}

@@ -171,7 +171,7 @@ func (f *searchFlags) find(ctx context.Context, s streams, g *global, v *vectors
 	if err := f.write(s, g, v, found); err != nil {
 		return err
 	}
-	return f.skipped(v.skipped, v.total)
+	return f.inputs.err()
 }
 
 // nearest answers the queries.
@@ -363,7 +363,7 @@ func (f *searchFlags) write(s streams, g *global, v *vectors, found *finding) er
 		paths = append(paths, f.sheet)
 	}
 	if g.json {
-		found.result["vectors"], found.result["paths"], found.result["skipped"] = v.Len(), paths, v.skipped
+		found.result["vectors"], found.result["paths"], found.result["skipped"] = v.Len(), paths, f.inputs.skipped
 		return printJSON(s.out, found.result)
 	}
 	if f.output == "" && f.sheet == "" {

@@ -52,11 +52,9 @@ var vectorSuffixes = []string{".npy", ".npz", ".jsonl", ".csv", ".parquet"}
 // vectors are what these commands work on.
 type vectors struct {
 	runtime.Embeddings
-	source  augment.Source // of the images; nil if only their names are known
-	enc     *runtime.Encoder
-	what    string // "embeddings", "raw pixels": for people
-	total   int    // images there were, those skipped included
-	skipped int
+	source augment.Source // of the images; nil if only their names are known
+	enc    *runtime.Encoder
+	what   string // "embeddings", "raw pixels": for people
 }
 
 func (v *vectors) close() {
@@ -79,7 +77,7 @@ func (f *vectorFlags) read(ctx context.Context, s streams, what string, args []s
 		v.what = "embeddings"
 		var e *runtime.Embeddings
 		if e, err = runtime.ReadEmbeddings(args[0]); err == nil {
-			v.Embeddings, v.total = *e, e.Len()
+			v.Embeddings = *e
 		}
 	} else {
 		err = f.embedImages(ctx, s, what, args, v)
@@ -112,7 +110,6 @@ func (f *vectorFlags) embedImages(ctx context.Context, s streams, what string, a
 	if v.source, err = f.data.open(args, "", s); err != nil {
 		return err
 	}
-	v.total = v.source.Len()
 	if f.model == "" {
 		v.what = "raw pixels"
 		return f.pixels(ctx, s, what, v)
@@ -121,8 +118,7 @@ func (f *vectorFlags) embedImages(ctx context.Context, s streams, what string, a
 	if v.enc, err = f.load(f.model); err != nil {
 		return err
 	}
-	sum, err := f.embed(ctx, s, what, v.enc, v.source, &v.Embeddings)
-	v.skipped = len(sum.Skipped)
+	_, err = f.embed(ctx, s, what, v.enc, v.source, &v.Embeddings)
 	return err
 }
 
@@ -137,12 +133,13 @@ func (f *vectorFlags) pixels(ctx context.Context, s streams, what string, v *vec
 		return usageError{err}
 	}
 	loader, err := augment.NewLoader(v.source, augment.LoaderOptions{
-		BatchSize: min(max(f.job.BatchSize, 1), v.total), Preprocess: pre, Workers: f.job.Workers, KeepFailed: true})
+		BatchSize: min(max(f.job.BatchSize, 1), v.source.Len()), Preprocess: pre, Workers: f.job.Workers, KeepFailed: true})
 	if err != nil {
 		return err
 	}
 	defer loader.Close()
-	bar := newProgress(s.err, what, "images", v.total)
+	images := v.source.Len()
+	job, bar := f.watch(s, what, images)
 	defer bar.close()
 	var first error
 	for k := range loader.Batches() {
@@ -151,8 +148,7 @@ func (f *vectorFlags) pixels(ctx context.Context, s streams, what string, v *vec
 			return err
 		}
 		for _, skip := range b.Skipped {
-			bar.printf("skipped %s: %v", skip.Name, skip.Err)
-			v.skipped++
+			job.Skipped(skip)
 			if first == nil {
 				first = skip.Err
 			}
@@ -170,10 +166,10 @@ func (f *vectorFlags) pixels(ctx context.Context, s streams, what string, v *vec
 			}
 		}
 		loader.Release(b)
-		bar.set((k + 1) * max(f.job.BatchSize, 1))
+		job.Progress((k+1)*max(f.job.BatchSize, 1), images)
 	}
 	if v.Len() == 0 {
-		return fmt.Errorf("%s: none of %d images could be read; the first: %w", what, v.total, first)
+		return fmt.Errorf("%s: none of %d images could be read; the first: %w", what, images, first)
 	}
 	return nil
 }
