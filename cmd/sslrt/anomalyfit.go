@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/sslrt/sslrt/finetune/detector"
 	"github.com/sslrt/sslrt/finetune/engine"
 	"github.com/sslrt/sslrt/models/onnx"
+	"github.com/sslrt/sslrt/runtime"
 )
 
 // fitFlags are the flags of anomaly fit.
@@ -74,67 +76,129 @@ whole, without a crop, unless --preprocess says otherwise.`,
 	return cmd
 }
 
+// fitJob is a detector to make: of the normal images of a category, or of those that
+// the command names.
+type fitJob struct {
+	category string // "" outside a folder of several
+	data     []string
+	output   string
+}
+
+// fitted is a detector that was made.
+type fitted struct {
+	fitJob
+	*detector.Report
+}
+
 func (f *fitFlags) run(ctx context.Context, s streams, g *global, args []string) error {
-	if f.output == "" {
-		return usagef("--output is missing: the detector's file, such as detector.onnx")
-	}
-	ro, err := f.options()
+	ro, err := f.check()
 	if err != nil {
 		return err
 	}
-	memory, err := augment.ParseMemory(f.memory)
-	if err != nil || memory == 0 {
-		return usagef("--memory: got %q, want bytes, such as 512MiB or 2GiB", f.memory)
-	}
-	f.opt.Memory = int(memory)
 	f.opt.Session, f.opt.Preprocess = ro.Session, ro.Preprocess
 	f.opt.Workers, f.opt.Version = f.job.Workers, programVersion()
 	encoder, err := onnx.ReadFile(args[0])
 	if err != nil {
 		return err
 	}
-	categories, err := detector.Categories(args[1:])
+	jobs, err := f.jobs(args[1:])
 	if err != nil {
 		return err
 	}
-	if len(categories) == 0 { // plain normal images
-		return f.fitOne(ctx, s, g, encoder, args[1:], f.output)
-	}
-	if len(categories) == 1 && categories[0] == args[1] {
-		return f.fitOne(ctx, s, g, encoder, []string{filepath.Join(categories[0], "train", "good")}, f.output)
-	}
-	if err := os.MkdirAll(f.output, 0o755); err != nil {
-		return fmt.Errorf("anomaly fit: %w", err)
-	}
-	for _, c := range categories {
-		name := filepath.Base(c)
-		fmt.Fprintf(s.err, "category %s\n", name)
-		if err := f.fitOne(ctx, s, g, encoder, []string{filepath.Join(c, "train", "good")}, filepath.Join(f.output, name+".onnx")); err != nil {
-			return fmt.Errorf("category %s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// fitOne makes one detector.
-func (f *fitFlags) fitOne(ctx context.Context, s streams, g *global, encoder *onnx.Model, data []string, output string) error {
-	if err := checkFree(f.force, output); err != nil {
-		return err
-	}
-	src, err := f.data.open(data, "train", s)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	opt := f.opt
 	if len(f.validation) > 0 {
 		v, err := f.data.open(f.validation, "", s)
 		if err != nil {
 			return err
 		}
 		defer v.Close()
-		opt.Validation = v
+		f.opt.Validation = v
 	}
+	var done []fitted
+	for _, j := range jobs {
+		if j.category != "" {
+			fmt.Fprintf(s.err, "category %s\n", j.category)
+		}
+		r, err := f.fitOne(ctx, s, encoder, j)
+		if err != nil {
+			if j.category != "" {
+				err = fmt.Errorf("category %s: %w", j.category, err)
+			}
+			return err
+		}
+		done = append(done, fitted{j, r})
+		if !g.json {
+			if err := done[len(done)-1].print(s.out); err != nil {
+				return err
+			}
+		}
+	}
+	if g.json {
+		if err := printJSON(s.out, fitsJSON(done)); err != nil {
+			return err
+		}
+	}
+	return f.inputs.err()
+}
+
+// check refuses flags that cannot be meant, and says how the model is loaded.
+func (f *fitFlags) check() (runtime.Options, error) {
+	if f.output == "" {
+		return runtime.Options{}, usagef("--output is missing: the detector's file, such as detector.onnx")
+	}
+	memory, err := augment.ParseMemory(f.memory)
+	if err != nil || memory == 0 {
+		return runtime.Options{}, usagef("--memory: got %q, want bytes, such as 512MiB or 2GiB", f.memory)
+	}
+	f.opt.Memory = int(memory)
+	for _, n := range []struct {
+		flag  string
+		value float64
+	}{{"channels", float64(f.opt.Channels)}, {"ridge", f.opt.Ridge}, {"coreset", f.opt.Coreset}, {"hold-out", f.opt.HoldOut}, {"quantile", f.opt.Quantile}} {
+		if n.value == 0 { // which the library takes for its default
+			return runtime.Options{}, usagef("got --%s 0: want more than 0", n.flag)
+		}
+	}
+	if err := f.opt.Validate(); err != nil {
+		return runtime.Options{}, usagef("%w", err)
+	}
+	return f.options()
+}
+
+// jobs says what is made of the data, into files that are free.
+func (f *fitFlags) jobs(data []string) ([]fitJob, error) {
+	categories, err := detector.Categories(data)
+	if err != nil {
+		return nil, err
+	}
+	good := func(category string) []string { return []string{filepath.Join(category, "train", "good")} }
+	if len(categories) == 0 { // plain normal images
+		return []fitJob{{data: data, output: f.output}}, checkFree(f.force, f.output)
+	}
+	if len(categories) == 1 && categories[0] == data[0] {
+		return []fitJob{{data: good(data[0]), output: f.output}}, checkFree(f.force, f.output)
+	}
+	if err := os.MkdirAll(f.output, 0o755); err != nil {
+		return nil, fmt.Errorf("anomaly fit: %w", err)
+	}
+	var jobs []fitJob
+	for _, c := range categories {
+		j := fitJob{filepath.Base(c), good(c), filepath.Join(f.output, filepath.Base(c)+".onnx")}
+		if err := checkFree(f.force, j.output); err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, j)
+	}
+	return jobs, nil
+}
+
+// fitOne makes one detector.
+func (f *fitFlags) fitOne(ctx context.Context, s streams, encoder *onnx.Model, j fitJob) (*detector.Report, error) {
+	src, err := f.data.open(j.data, "train", s)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	opt := f.opt
 	var bar *progress
 	stage := ""
 	opt.Progress = func(what string, done, total int) {
@@ -156,21 +220,19 @@ func (f *fitFlags) fitOne(ctx context.Context, s streams, g *global, encoder *on
 		bar.close()
 	}
 	if err != nil {
-		return err
-	}
-	if err := engine.WriteVerified(output, m, f.force, nil); err != nil {
-		return err
-	}
-	if err := reportFit(s, g, output, r); err != nil {
-		return err
+		return nil, err
 	}
 	f.inputs.add(src.Len(), r.Skipped)
-	return f.inputs.err()
+	if opt.Validation != nil {
+		f.inputs.add(opt.Validation.Len(), 0)
+	}
+	return r, engine.WriteVerified(j.output, m, f.force, nil)
 }
 
-func reportFit(s streams, g *global, output string, r *detector.Report) error {
-	if g.json {
-		return printJSON(s.out, struct {
+// fitsJSON is an object about one detector, or one with an object for each category.
+func fitsJSON(done []fitted) any {
+	object := func(d fitted) any {
+		return struct {
 			Path      string  `json:"path"`
 			Method    string  `json:"method"`
 			Features  string  `json:"features"`
@@ -179,13 +241,24 @@ func reportFit(s streams, g *global, output string, r *detector.Report) error {
 			Skipped   int     `json:"skipped"`
 			Threshold float64 `json:"threshold"`
 			Source    string  `json:"threshold_source"`
-		}{output, r.Method, r.Features, r.Images, r.Held, r.Skipped, r.Threshold, r.Source})
+		}{d.output, d.Method, d.Features, d.Images, d.Held, d.Skipped, d.Threshold, d.Source}
 	}
-	fmt.Fprintf(s.out, "wrote %s: %s on %s\n", output, r.Method, r.Features)
-	fmt.Fprintf(s.out, "learned from %d normal images", r.Images)
-	if r.Bank != "" {
-		fmt.Fprintf(s.out, ", keeps %s", r.Bank)
+	if len(done) == 1 {
+		return object(done[0])
 	}
-	_, err := fmt.Fprintf(s.out, "\nthreshold %.6g: %s\nnext: sslrt anomaly score %s IMAGES --output scores.csv\n", r.Threshold, r.Source, output)
+	categories := map[string]any{}
+	for _, d := range done {
+		categories[d.category] = object(d)
+	}
+	return map[string]any{"categories": categories}
+}
+
+func (d fitted) print(w io.Writer) error {
+	fmt.Fprintf(w, "wrote %s: %s on %s\n", d.output, d.Method, d.Features)
+	fmt.Fprintf(w, "learned from %d normal images", d.Images)
+	if d.Bank != "" {
+		fmt.Fprintf(w, ", keeps %s", d.Bank)
+	}
+	_, err := fmt.Fprintf(w, "\nthreshold %.6g: %s\nnext: sslrt anomaly score %s IMAGES --output scores.csv\n", d.Threshold, d.Source, d.output)
 	return err
 }

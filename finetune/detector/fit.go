@@ -32,7 +32,7 @@ type Report struct {
 	Features string // the layers, for a reader
 	Images   int    // normal images that the detector was fitted with
 	Held     int    // and those that set the threshold
-	Skipped  int    // could not be read
+	Skipped  int    // images that could not be read, those of Validation too
 	Bank     string // of patchcore: what the memory holds
 	Calibration
 }
@@ -51,6 +51,12 @@ func fit(ctx context.Context, encoder *onnx.Model, good augment.Source, opt Opti
 	opt, err := opt.resolve()
 	if err != nil {
 		return nil, nil, err
+	}
+	skipped, told := 0, opt.Skipped
+	opt.Skipped = func(i augment.SkippedImage) {
+		if skipped++; told != nil {
+			told(i)
+		}
 	}
 	f, err := newFitter(encoder, opt)
 	if err != nil {
@@ -82,6 +88,7 @@ func fit(ctx context.Context, encoder *onnx.Model, good augment.Source, opt Opti
 	if f.report.Calibration, err = calibrate(ctx, m, augment.Subset(good, order[:held]), &f.opt); err != nil {
 		return nil, nil, err
 	}
+	f.report.Skipped = skipped
 	return m, &f.report, nil
 }
 
@@ -291,10 +298,7 @@ func (f *fitter) run(ctx context.Context, s *ort.Session, src augment.Source, ad
 			return err
 		}
 		for _, i := range b.Skipped {
-			f.report.Skipped++
-			if f.opt.Skipped != nil {
-				f.opt.Skipped(i)
-			}
+			f.opt.Skipped(i)
 		}
 		n := len(b.Index)
 		var in *ort.Tensor

@@ -71,6 +71,15 @@ type Options struct {
 	Skipped  func(augment.SkippedImage)
 }
 
+// Validate is the error of options that no encoder and no images could make a detector
+// with.
+func (o Options) Validate() error {
+	if _, err := o.resolve(); err != nil {
+		return fmt.Errorf("detector: %w", err)
+	}
+	return nil
+}
+
 // resolve fills in the defaults and checks the options.
 func (o Options) resolve() (Options, error) {
 	setText(&o.Method, MethodPaDiM)
