@@ -77,16 +77,14 @@ func (c *Config) Resolve(src augment.Source) error {
 			return fmt.Errorf("finetune: method %s needs images of two classes or more (class subfolders)", c.Method)
 		}
 	}
-	images := src.Len()
 	if c.Method == MethodSupervised {
 		if err := c.validateSupervised(); err != nil {
 			return err
 		}
-		train, _, err := c.parts(src)
-		if err != nil {
-			return err
-		}
-		images = train.Len()
+	}
+	images, err := c.TrainingImages(src)
+	if err != nil {
+		return err
 	}
 	if err := c.validate(images); err != nil {
 		return err

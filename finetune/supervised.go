@@ -22,7 +22,8 @@ func (c *Config) supervised() bool {
 		c.LabelSmoothing != 0 || c.Mixup != 0 || c.CutMix != 0
 }
 
-func (c *Config) validateSupervised() error {
+// validateShares refuses numbers out of range.
+func (c *Config) validateShares() error {
 	for _, s := range []struct {
 		name  string
 		value float64
@@ -38,6 +39,13 @@ func (c *Config) validateSupervised() error {
 		if !s.ok {
 			return fmt.Errorf("finetune: %s is %g, which is out of range", s.name, s.value)
 		}
+	}
+	return nil
+}
+
+func (c *Config) validateSupervised() error {
+	if err := c.validateShares(); err != nil {
+		return err
 	}
 	if c.Mixup > 0 && c.CutMix > 0 {
 		return errors.New("finetune: mixup and cutmix exclude each other: set one to 0")
@@ -87,6 +95,19 @@ func within(weight, part string) bool {
 	return strings.HasPrefix(weight, objective.NameEncoder+"."+part+".")
 }
 
+// TrainingImages returns how many images of src a run trains on: all, or of a supervised
+// run those that LabelShare and Validation leave.
+func (c *Config) TrainingImages(src augment.Source) (int, error) {
+	if err := c.validateShares(); err != nil {
+		return 0, err
+	}
+	train, _, err := c.parts(src)
+	if err != nil {
+		return 0, err
+	}
+	return train.Len(), nil
+}
+
 // parts divides labelled data for supervised training: what is trained on, and what is
 // held back for validation, nil for nothing. Other methods train on all.
 func (c *Config) parts(src augment.Source) (train, valid augment.Source, err error) {
@@ -115,7 +136,7 @@ func (c *Config) parts(src augment.Source) (train, valid augment.Source, err err
 	}
 	learn, held, err := probe.Split(of, c.Validation, c.Seed)
 	if err != nil {
-		return nil, nil, fmt.Errorf("finetune: validation: %w", err)
+		return nil, nil, fmt.Errorf("finetune: validation: %w; set it to 0", err)
 	}
 	pick := func(places []int) augment.Source {
 		index := make([]int, len(places))

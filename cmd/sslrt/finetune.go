@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune"
 	"github.com/sslrt/sslrt/finetune/metrics"
+	"github.com/sslrt/sslrt/finetune/probe"
 	"github.com/sslrt/sslrt/models/onnx"
 	"github.com/sslrt/sslrt/runtime"
 )
@@ -92,45 +94,28 @@ func finetuneDefaults() finetune.Config {
 }
 
 func (f *finetuneFlags) start(ctx context.Context, s streams, g *global, from string) error {
-	base, err := finetune.OpenRun(from)
-	if err != nil {
-		if info, statErr := os.Stat(from); statErr == nil && !info.IsDir() {
-			return fmt.Errorf("finetune: %s is a file, not a run: make one of it by sslrt import %s --run DIR", from, from)
-		}
+	if err := f.check(); err != nil {
 		return err
 	}
-	c, err := base.Start()
+	c, err := f.configuration(from)
 	if err != nil {
 		return err
-	}
-	usual := finetuneDefaults()
-	c.Epochs, c.BatchSize, c.Optimizer, c.WeightDecay, c.Validation = usual.Epochs, usual.BatchSize, usual.Optimizer, usual.WeightDecay, usual.Validation
-	if err := f.configure(&c); err != nil {
-		return err
-	}
-	if c.LabelShare, err = parseShare(f.labels); err != nil {
-		return usagef("--labels: %v", err)
-	}
-	if c.Validation > 0 && c.BestBy == usual.BestBy {
-		c.BestBy = "accuracy"
-	}
-	if c.Patience > 0 && c.Validation == 0 {
-		return usagef("--patience needs images that are held back: give --validation too")
 	}
 	src, err := c.Open(s.in)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	images := int(c.LabelShare*(1-c.Validation)*float64(src.Len()) + 0.5)
-	for c.BatchSize > max(images, 2) && !f.cmd.Flags().Changed("batch-size") {
-		c.BatchSize /= 2
+	var test augment.Source
+	if len(f.test) > 0 {
+		reading := &dataFlags{labels: c.CIFARLabels, orient: c.ExifOrientation, maxPixels: int64(c.MaxPixels)} // as in training
+		if test, err = openLabelled(reading, f.test, "test", s); err != nil {
+			return err
+		}
+		defer test.Close()
 	}
-	if steps := max(images/(c.BatchSize*c.Accumulate), 1); !f.cmd.Flags().Changed("epochs") {
-		c.Epochs = max(c.Epochs, (fewestSteps+steps-1)/steps)
-	}
-	if c.LR == 0 && c.Optimizer == "sgd" {
-		c.LR = 0.05 * float64(c.BatchSize*c.Accumulate) / 256
+	if err := f.suit(s, &c, src); err != nil {
+		return err
 	}
 	if err := c.Resolve(src); err != nil {
 		return err
@@ -148,26 +133,84 @@ func (f *finetuneFlags) start(ctx context.Context, s streams, g *global, from st
 	if err != nil {
 		return err
 	}
-	if len(f.test) == 0 {
-		if g.json {
-			err = printJSON(s.out, newPretrainResult(result))
-		} else {
-			err = printSummary(s.out, &run.Config, result)
+	f.enc.inputs.add(src.Len(), result.Skipped)
+	if err := f.finish(ctx, s, g, run, result, test); err != nil {
+		return err
+	}
+	return f.enc.inputs.err()
+}
+
+// check refuses what would be found wrong after the training only.
+func (f *finetuneFlags) check() error {
+	if len(f.test) == 0 && (f.results.report || len(f.results.confusion) > 0) {
+		return usagef("--report and --confusion tell of test images: give some by --test")
+	}
+	return f.results.check()
+}
+
+// configuration is what the flags make of the run to start from.
+func (f *finetuneFlags) configuration(from string) (finetune.Config, error) {
+	base, err := finetune.OpenRun(from)
+	if err != nil {
+		if info, statErr := os.Stat(from); statErr == nil && !info.IsDir() {
+			err = fmt.Errorf("finetune: %s is a file, not a run: make one of it by sslrt import %s --run DIR", from, from)
 		}
-	} else {
-		err = f.measure(ctx, s, g, run, result)
+		return finetune.Config{}, err
+	}
+	c, err := base.Start()
+	if err != nil {
+		return c, err
+	}
+	usual := finetuneDefaults()
+	c.Epochs, c.BatchSize, c.Optimizer, c.WeightDecay, c.Validation = usual.Epochs, usual.BatchSize, usual.Optimizer, usual.WeightDecay, usual.Validation
+	if f.cmd.Flags().Changed("labels") {
+		if c.LabelShare, err = parseShare(f.labels); err != nil {
+			return c, usagef("--labels: %v", err)
+		}
+	}
+	if err := f.configure(&c); err != nil {
+		return c, err
+	}
+	if c.Patience > 0 && c.Validation == 0 {
+		return c, usagef("--patience needs images that are held back: give --validation too")
+	}
+	return c, nil
+}
+
+// suit fits the defaults, where nothing else was said, to the images there are.
+func (f *finetuneFlags) suit(s streams, c *finetune.Config, src augment.Source) error {
+	images, err := c.TrainingImages(src)
+	if errors.Is(err, probe.ErrNothingHeld) && !f.gave("validation") && c.Patience == 0 {
+		fmt.Fprintln(s.err, "each class has one image only: none is held back")
+		c.Validation = 0
+		images, err = c.TrainingImages(src)
 	}
 	if err != nil {
 		return err
 	}
-	f.enc.inputs.add(src.Len(), result.Skipped)
-	return f.enc.inputs.err()
+	if !f.gave("batch_size") {
+		for c.BatchSize > 2 && c.BatchSize*c.Accumulate > images {
+			c.BatchSize /= 2
+		}
+	}
+	if !f.gave("epochs") {
+		steps := max(images/max(c.BatchSize*c.Accumulate, 1), 1)
+		c.Epochs = max(c.Epochs, (fewestSteps+steps-1)/steps)
+	}
+	if c.LR == 0 && c.Optimizer == "sgd" {
+		c.LR = 0.05 * float64(c.BatchSize*c.Accumulate) / 256
+	}
+	if c.Validation > 0 && !f.gave("best_by") {
+		c.BestBy = "accuracy"
+	}
+	return nil
 }
 
-// measure classifies the test images with the weights of the best epoch.
-func (f *finetuneFlags) measure(ctx context.Context, s streams, g *global, run *finetune.Run, result *finetune.Result) error {
+// finish writes the classifier where it is asked for, measures it by the test images if
+// there are any, and prints what there is.
+func (f *finetuneFlags) finish(ctx context.Context, s streams, g *global, run *finetune.Run, result *finetune.Result, test augment.Source) error {
 	weights := finetune.WeightsLast
-	if run.Config.Validation > 0 {
+	if run.Config.Validation > 0 && result.Best.Epoch > 0 {
 		weights = finetune.WeightsBest
 	}
 	if f.results.output != "" { // checked against the graph, as every file that stays
@@ -176,21 +219,32 @@ func (f *finetuneFlags) measure(ctx context.Context, s streams, g *global, run *
 			return err
 		}
 	}
-	c := &run.Config
-	reading := &dataFlags{labels: c.CIFARLabels, orient: c.ExifOrientation, maxPixels: int64(c.MaxPixels)} // as in training
-	test, err := openLabelled(reading, f.test, "test", s)
-	if err != nil {
-		return err
+	switch {
+	case test != nil:
+		return f.measure(ctx, s, g, run, result, test, weights)
+	case g.json:
+		out := newPretrainResult(result)
+		out.Path = f.results.output
+		return printJSON(s.out, out)
 	}
-	defer test.Close()
+	return printSummary(s.out, &run.Config, result, f.results.output)
+}
+
+// measure classifies the test images with the weights of the last or the best epoch.
+func (f *finetuneFlags) measure(ctx context.Context, s streams, g *global, run *finetune.Run, result *finetune.Result, test augment.Source, weights string) error {
+	c := &run.Config
 	f.enc.device, f.enc.threads, f.enc.job.Workers = c.Device, c.Threads, c.Workers
 	l, err := classifyTest(ctx, s, &f.enc, run, test, weights)
 	if err != nil {
 		return err
 	}
+	share := c.LabelShare
+	if share == 0 {
+		share = 1
+	}
 	out := &outcome{method: "finetune", logits: l.logits, probability: metrics.Softmax(l.logits, len(l.classes), 1), temperature: 1,
-		protocol: fmt.Sprintf("fine-tuning: %s and a linear layer, %d epochs of %d images (%s of the labels, %g of them held back), %s, learning rate %g, batch %d, weights of the %s epoch, seed %d",
-			c.Encoder, result.Epochs, result.Images, f.labels, c.Validation, c.Optimizer, c.LR, c.BatchSize, weights, c.Seed)}
+		protocol: fmt.Sprintf("fine-tuning: %s and a linear layer, %d epochs of %d images (%.6g%% of the labels, %g of them held back), %s, learning rate %g, batch %d, weights of the %s epoch, seed %d",
+			c.Encoder, result.Epochs, result.Images, 100*share, c.Validation, c.Optimizer, c.LR, c.BatchSize, weights, c.Seed)}
 	r, confusion, err := measure(out, &l.labelledSets)
 	if err != nil {
 		return err

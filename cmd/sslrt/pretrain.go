@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -116,17 +117,13 @@ type pretrainOptions struct {
 
 // choseNetwork says whether the command line names the network.
 func (o *pretrainOptions) choseNetwork() bool {
-	for _, key := range []string{"encoder", "width", "stem"} {
-		if o.cmd.Flags().Changed(key) {
-			return true
-		}
-		for _, s := range o.set {
-			if strings.HasPrefix(s, key+"=") {
-				return true
-			}
-		}
-	}
-	return false
+	return o.gave("encoder") || o.gave("width") || o.gave("stem")
+}
+
+// gave says whether the command line has a setting, by its flag or by --set.
+func (o *pretrainOptions) gave(key string) bool {
+	return o.cmd.Flags().Changed(strings.ReplaceAll(key, "_", "-")) ||
+		slices.ContainsFunc(o.set, func(s string) bool { return strings.HasPrefix(s, key+"=") })
 }
 
 // crosscheckBatch is the number of images per cross-checked step: the machine in
@@ -209,7 +206,7 @@ func pretrain(ctx context.Context, o pretrainOptions, s streams, g *global) erro
 	if g.json {
 		err = printJSON(s.out, newPretrainResult(result))
 	} else {
-		err = printSummary(s.out, &run.Config, result)
+		err = printSummary(s.out, &run.Config, result, "")
 	}
 	if err == nil && result.Skipped > 0 {
 		err = skippedError{result.Skipped, src.Len()}
@@ -244,10 +241,12 @@ type pretrainResult struct {
 	Best       *finetune.Best     `json:"best"`    // null without an epoch
 	Stopped    bool               `json:"stopped_early"`
 	Skipped    int                `json:"skipped"`
+	Path       string             `json:"path,omitempty"` // of the classifier that finetune --output wrote
 }
 
 func newPretrainResult(r *finetune.Result) pretrainResult {
-	out := pretrainResult{r.Dir, r.Steps, r.Epochs, r.Seconds, r.ImagesPerS, r.DataWait, maps.Clone(r.Metrics), nil, r.Stopped, r.Skipped}
+	out := pretrainResult{Run: r.Dir, Steps: r.Steps, Epochs: r.Epochs, Seconds: r.Seconds, ImagesPerS: r.ImagesPerS, DataWait: r.DataWait,
+		Metrics: maps.Clone(r.Metrics), Stopped: r.Stopped, Skipped: r.Skipped}
 	maps.DeleteFunc(out.Metrics, func(_ string, v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }) // JSON has neither
 	if r.Best.Epoch > 0 {
 		out.Best = &r.Best

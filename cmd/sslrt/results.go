@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -29,6 +30,19 @@ func (f *resultFlags) register(cmd *cobra.Command) {
 	fl.StringArrayVar(&f.confusion, "confusion", nil, "write the confusion matrix, .png or .csv; may be given several times")
 	fl.BoolVar(&f.report, "report", false, "print precision, recall and F1 of each class")
 	fl.BoolVar(&f.force, "force", false, "replace the classifier's file if it exists")
+}
+
+// check refuses what would be found wrong when the results are there.
+func (f *resultFlags) check() error {
+	for _, path := range f.confusion {
+		if path == "" {
+			return usagef("--confusion has no file: want a .png or .csv file")
+		}
+		if err := wantSuffix("confusion", path, ".png", ".csv"); err != nil {
+			return err
+		}
+	}
+	return errors.Join(checkFree(true, f.confusion...), checkFree(f.force, f.output))
 }
 
 // calibrationBins is the usual number.
@@ -142,7 +156,7 @@ func (r *results) print(w io.Writer) error {
 		}
 	}
 	if r.Path != "" {
-		fmt.Fprintf(w, "wrote %s: sslrt classify %s IMAGES\n", r.Path, r.Path)
+		fmt.Fprintf(w, "wrote %s: sslrt classify %s IMAGES\n", r.Path, shellWord(r.Path))
 	}
 	_, err := fmt.Fprintf(w, "protocol: %s\n", r.Protocol)
 	return err
@@ -162,25 +176,22 @@ func (f *resultFlags) writeClassifier(out *outcome, l *labelledSets) error {
 
 // writeConfusion writes a confusion matrix by the suffix of its name.
 func writeConfusion(path string, c *metrics.Confusion, classes []string) error {
-	switch strings.ToLower(filepath.Ext(path)) {
-	case ".png":
+	if strings.EqualFold(filepath.Ext(path), ".png") {
 		m, err := probe.DrawConfusion(c, classes)
 		if err != nil {
 			return err
 		}
 		return writePNG(path, m)
-	case ".csv":
-		rows := [][]string{append([]string{"true class"}, classes...)}
-		for k, name := range classes {
-			row := []string{name}
-			for _, n := range c.Counts[k*c.Classes : (k+1)*c.Classes] {
-				row = append(row, strconv.Itoa(n))
-			}
-			rows = append(rows, row)
-		}
-		return writeCSV(path, rows)
 	}
-	return usagef("--confusion %s: want a .png or .csv file", path)
+	rows := [][]string{append([]string{"true class"}, classes...)}
+	for k, name := range classes {
+		row := []string{name}
+		for _, n := range c.Counts[k*c.Classes : (k+1)*c.Classes] {
+			row = append(row, strconv.Itoa(n))
+		}
+		rows = append(rows, row)
+	}
+	return writeCSV(path, rows)
 }
 
 // parseShare reads a share: 10%, 0.1.

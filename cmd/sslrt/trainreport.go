@@ -149,8 +149,9 @@ func (r *trainReport) finish() {
 	}
 }
 
-// printSummary says what a run left and what to type next.
-func printSummary(w io.Writer, c *finetune.Config, res *finetune.Result) error {
+// printSummary says what a run left and what to type next; classifier is the file of it
+// that was written already, if any.
+func printSummary(w io.Writer, c *finetune.Config, res *finetune.Result, classifier string) error {
 	var b strings.Builder
 	switch {
 	case res.Steps == 0:
@@ -173,6 +174,10 @@ func printSummary(w io.Writer, c *finetune.Config, res *finetune.Result) error {
 	}
 	if res.Skipped > 0 {
 		fmt.Fprintf(&b, "%d images could not be read (named above) and were replaced by others\n", res.Skipped)
+	}
+	if classifier != "" {
+		fmt.Fprintf(&b, "wrote %s\n", classifier)
+		next = "sslrt classify " + shellWord(classifier) + " IMAGES"
 	}
 	fmt.Fprintf(&b, "next: %s\n", next)
 	_, err := io.WriteString(w, b.String())

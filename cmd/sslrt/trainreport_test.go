@@ -46,7 +46,7 @@ func TestSummarySaysWhatToTypeNext(t *testing.T) {
 	c.Patience, c.BestBy = 3, "knn"
 	var b strings.Builder
 	err := printSummary(&b, &c, &finetune.Result{Dir: "my run", Steps: 20, Trained: 20, Epochs: 10, Seconds: 61.3, ImagesPerS: 99.6, DataWait: 0.5,
-		Best: finetune.Best{Metric: "knn", Value: 0.5, Epoch: 7}, Stopped: true, Skipped: 2})
+		Best: finetune.Best{Metric: "knn", Value: 0.5, Epoch: 7}, Stopped: true, Skipped: 2}, "")
 	want := `my run: 20 steps in 1m1s, 100 images/s, 50% of the time waiting for data
 best knn: 0.5000 in epoch 7 of 10
 stopped early: 3 epochs brought no better knn

@@ -35,8 +35,11 @@ func stratify(labels []int, share float64, seed uint64) (part, rest []int) {
 	return part, rest
 }
 
+// ErrNothingHeld is the error of Split where every class has one image only.
+var ErrNothingHeld = errors.New("probe: each class has one image only: nothing can be held back")
+
 // Split holds a share of each class back, drawn from seed. A class with one image
-// stays in training.
+// stays in training; ErrNothingHeld says that all do.
 func Split(labels []int, share float64, seed uint64) (train, held []int, err error) {
 	held, train = stratify(labels, share, seed)
 	seen := map[int]bool{}
@@ -52,7 +55,7 @@ func Split(labels []int, share float64, seed uint64) (train, held []int, err err
 	})
 	slices.Sort(train)
 	if len(held) == 0 {
-		return nil, nil, errors.New("probe: each class has one image only: nothing can be held back")
+		return nil, nil, ErrNothingHeld
 	}
 	return train, held, nil
 }
