@@ -368,6 +368,10 @@ func (r *Run) summary(info CheckpointInfo) (json.RawMessage, error) {
 			File    string `json:"file"`
 		}{c.Imported.String(), c.Imported.Profile, filepath.Base(c.Init)})
 	}
+	encoder := c.Encoder
+	if path, _, ok := c.onnxFile(); ok { // where the file lay is nothing to pass on
+		encoder = onnxPrefix + filepath.Base(path)
+	}
 	s := struct {
 		Encoder     string  `json:"encoder"`
 		Width       float64 `json:"width"`
@@ -389,7 +393,7 @@ func (r *Run) summary(info CheckpointInfo) (json.RawMessage, error) {
 		Weights     string  `json:"weights,omitempty"` // WeightsBest, where it is not the last
 		EMA         float64 `json:"ema,omitempty"`     // rate of the average that the weights are
 		Seed        uint64  `json:"seed"`
-	}{c.Encoder, c.Width, c.Stem, c.Patch, c.Pool, c.Projector, c.Loss, c.Temperature, c.Noise, c.NoiseLevel, c.BatchSize, c.Accumulate, c.LR, c.WeightDecay,
+	}{encoder, c.Width, c.Stem, c.Patch, c.Pool, c.Projector, c.Loss, c.Temperature, c.Noise, c.NoiseLevel, c.BatchSize, c.Accumulate, c.LR, c.WeightDecay,
 		c.Epochs, info.Epoch, info.Step, info.weights, c.EMA, c.Seed}
 	if c.Accumulate == 1 {
 		s.Accumulate = 0

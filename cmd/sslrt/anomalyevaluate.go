@@ -32,6 +32,9 @@ categories, CATEGORY_DIR is the folder of those, and their mean is printed too.`
   sslrt anomaly evaluate detectors/ mvtec/ --csv results.csv`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkFree(true, table); err != nil {
+				return err
+			}
 			opt, err := f.options()
 			if err != nil {
 				return err

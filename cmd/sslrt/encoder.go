@@ -66,7 +66,7 @@ func (f *encoderFlags) load(path string) (*runtime.Encoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(path); path == pixels && errors.Is(err, os.ErrNotExist) {
+	if isPixels(path) {
 		return loadPixels(opt)
 	}
 	return runtime.Load(path, opt)
@@ -75,6 +75,12 @@ func (f *encoderFlags) load(path string) (*runtime.Encoder, error) {
 // pixels, where a model is asked for, is the baseline without one: the embedding of an
 // image are its pixels.
 const pixels = "pixels"
+
+// isPixels says whether a model is that baseline, and no file of this name.
+func isPixels(model string) bool {
+	_, err := os.Stat(model)
+	return model == pixels && errors.Is(err, os.ErrNotExist)
+}
 
 func loadPixels(opt runtime.Options) (*runtime.Encoder, error) {
 	size, err := strconv.Atoi(opt.Preprocess["size"])

@@ -57,11 +57,11 @@ more settings and keeps the run. MODEL.onnx may be a run. Of data that has parts
   sslrt evaluate autoencoder.onnx --protocol reconstruction --test photos/ --sheet sheet.png`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if f.protocol == protocolReconstruction {
-				return rec.run(cmd, args[0], f.test, &f.data, &f.encoderFlags, s, g)
-			}
-			if err := rec.unused(cmd, f.protocol); err != nil {
+			if err := checkProtocol(cmd, f.protocol); err != nil {
 				return err
+			}
+			if f.protocol == protocolReconstruction {
+				return rec.run(cmd.Context(), args[0], f.test, &f.data, &f.encoderFlags, s, g)
 			}
 			return f.run(cmd.Context(), s, g, args[0])
 		},
@@ -72,7 +72,7 @@ more settings and keeps the run. MODEL.onnx may be a run. Of data that has parts
 	f.data.register(fl, false)
 	fl.StringArrayVar(&f.train, "train", nil, "labelled images to learn from; may be given several times")
 	fl.StringArrayVar(&f.test, "test", nil, "labelled images that are classified; may be given several times")
-	fl.StringVar(&f.protocol, "protocol", "knn", "how to measure: knn, linear, finetune or reconstruction")
+	fl.StringVar(&f.protocol, "protocol", protocolKNN, "how to measure: knn, linear, finetune or reconstruction")
 	fl.StringVar(&f.labels, "labels", "100%", "share of the training images to use, stratified by class: 1%, 0.1")
 	fl.Uint64Var(&f.seed, "seed", 0, "of the shares that are drawn")
 	fl.IntSliceVar(&f.k, "k", []int{200}, "knn: neighbours that vote; several are all printed")
@@ -83,34 +83,12 @@ more settings and keeps the run. MODEL.onnx may be a run. Of data that has parts
 }
 
 func (f *evaluateFlags) run(ctx context.Context, s streams, g *global, model string) error {
+	share, err := f.check(model)
+	if err != nil {
+		return err
+	}
 	if f.protocol == protocolFinetune {
 		return f.finetune(ctx, s, g, model)
-	}
-	classify := map[string]func(context.Context, streams, *labelledSets) (*outcome, error){"knn": f.knn, "linear": f.linear}[f.protocol]
-	if classify == nil {
-		return usagef("unknown --protocol %q: choose knn, linear, finetune or reconstruction", f.protocol)
-	}
-	if len(f.train) == 0 || len(f.test) == 0 {
-		return usagef("evaluate needs labelled data by --train and --test")
-	}
-	for _, k := range f.k {
-		if k < 1 {
-			return usagef("got --k %d: want at least 1", k)
-		}
-	}
-	for _, t := range f.temperature {
-		if !(t > 0) {
-			return usagef("got --temperature %g: want more than 0", t)
-		}
-	}
-	for _, c := range f.penalties {
-		if !(c > 0) {
-			return usagef("got --C %g: want more than 0", c)
-		}
-	}
-	share, err := parseShare(f.labels)
-	if err != nil {
-		return usagef("--labels: %v", err)
 	}
 	train, test, err := openSets(&f.data, f.train, f.test, s)
 	if err != nil {
@@ -136,6 +114,10 @@ func (f *evaluateFlags) run(ctx context.Context, s streams, g *global, model str
 		return err
 	}
 	sets.model = model
+	classify := f.knn
+	if f.protocol == protocolLinear {
+		classify = f.linear
+	}
 	out, err := classify(ctx, s, sets)
 	if err != nil {
 		return err
@@ -147,6 +129,35 @@ func (f *evaluateFlags) run(ctx context.Context, s streams, g *global, model str
 		return err
 	}
 	return f.inputs.err()
+}
+
+// check refuses what would be found wrong after the work only, and reads --labels.
+func (f *evaluateFlags) check(model string) (share float64, err error) {
+	if len(f.train) == 0 || len(f.test) == 0 {
+		return 0, usagef("evaluate needs labelled data by --train and --test")
+	}
+	for _, k := range f.k {
+		if k < 1 {
+			return 0, usagef("got --k %d: want at least 1", k)
+		}
+	}
+	for _, t := range f.temperature {
+		if !(t > 0) {
+			return 0, usagef("got --temperature %g: want more than 0", t)
+		}
+	}
+	for _, c := range f.penalties {
+		if !(c > 0) {
+			return 0, usagef("got --C %g: want more than 0", c)
+		}
+	}
+	if isPixels(model) && f.results.output != "" {
+		return 0, usagef("--output writes the encoder with a classifier behind it: %s is no encoder, leave it out", pixels)
+	}
+	if share, err = parseShare(f.labels); err != nil {
+		return 0, usagef("--labels: %v", err)
+	}
+	return share, f.results.check()
 }
 
 func sourceLabels(src augment.Source) []int {

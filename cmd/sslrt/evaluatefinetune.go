@@ -10,13 +10,15 @@ import (
 	"github.com/sslrt/sslrt/finetune"
 )
 
-const protocolFinetune = "finetune"
-
 // finetune fine-tunes the encoder in a run that is thrown away, and measures it: what
 // sslrt finetune does with these flags.
 func (f *evaluateFlags) finetune(ctx context.Context, s streams, g *global, model string) error {
-	if len(f.train) == 0 || len(f.test) == 0 {
-		return usagef("evaluate needs labelled data by --train and --test")
+	if _, err := f.options(); err != nil {
+		return err
+	}
+	reading, err := f.data.options()
+	if err != nil {
+		return err
 	}
 	info, err := os.Stat(model)
 	if err != nil {
@@ -27,18 +29,22 @@ func (f *evaluateFlags) finetune(ctx context.Context, s streams, g *global, mode
 		return fmt.Errorf("evaluate: %w", err)
 	}
 	defer os.RemoveAll(dir)
+	base := model
 	if !info.IsDir() { // an encoder's file: a run of it first
-		base := filepath.Join(dir, "base")
+		base = filepath.Join(dir, "base")
 		c := finetune.DefaultConfig()
 		c.Encoder, c.ImageSize = "", 0
 		if _, _, err := finetune.ImportONNX(model, base, c); err != nil {
 			return err
 		}
-		model = base
 	}
-	args := append([]string{model}, f.train...)
+	args := append([]string{base}, f.train...)
 	args = append(args, "--run", filepath.Join(dir, "run"), "--labels", f.labels, "--seed", strconv.FormatUint(f.seed, 10),
 		"--device", f.device, "--threads", strconv.Itoa(f.threads), "--workers", strconv.Itoa(f.job.Workers))
+	for key, value := range map[string]string{"cifar_labels": reading.Labels, "exif_orientation": strconv.FormatBool(reading.Decode.Orient),
+		"max_pixels": strconv.FormatInt(reading.Decode.MaxPixels, 10)} {
+		args = append(args, "--set", key+"="+value)
+	}
 	for _, t := range f.test {
 		args = append(args, "--test", t)
 	}
@@ -50,7 +56,7 @@ func (f *evaluateFlags) finetune(ctx context.Context, s streams, g *global, mode
 	}
 	args = append(args, "--report="+strconv.FormatBool(f.results.report), "--force="+strconv.FormatBool(f.results.force),
 		"--strict="+strconv.FormatBool(f.inputs.strict))
-	cmd := newFinetune(s, g)
+	cmd := (&finetuneFlags{model: model}).command(s, g)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetArgs(args)
 	return cmd.ExecuteContext(ctx)

@@ -21,15 +21,17 @@ import (
 // their names.
 type finetuneFlags struct {
 	pretrainOptions
+	model   string // what evaluate was given, in place of a run of it
 	labels  string
 	test    []string
 	results resultFlags
 	enc     encoderFlags // classifies the test images, and counts all that were skipped
 }
 
-func newFinetune(s streams, g *global) *cobra.Command {
+func newFinetune(s streams, g *global) *cobra.Command { return (&finetuneFlags{}).command(s, g) }
+
+func (f *finetuneFlags) command(s streams, g *global) *cobra.Command {
 	c := finetuneDefaults()
-	var f finetuneFlags
 	cmd := &cobra.Command{
 		Use:   "finetune RUN DATA...",
 		Short: "Train a pretrained encoder on labelled images",
@@ -238,13 +240,16 @@ func (f *finetuneFlags) measure(ctx context.Context, s streams, g *global, run *
 	if err != nil {
 		return err
 	}
-	share := c.LabelShare
+	model, share := f.model, c.LabelShare
+	if model == "" {
+		model = c.EncoderText()
+	}
 	if share == 0 {
 		share = 1
 	}
 	out := &outcome{method: "finetune", logits: l.logits, probability: metrics.Softmax(l.logits, len(l.classes), 1), temperature: 1,
 		protocol: fmt.Sprintf("fine-tuning: %s and a linear layer, %d epochs of %d images (%.6g%% of the labels, %g of them held back), %s, learning rate %g, batch %d, weights of the %s epoch, seed %d",
-			c.Encoder, result.Epochs, result.Images, 100*share, c.Validation, c.Optimizer, c.LR, c.BatchSize, weights, c.Seed)}
+			model, result.Epochs, result.Images, 100*share, c.Validation, c.Optimizer, c.LR, c.BatchSize, weights, c.Seed)}
 	r, confusion, err := measure(out, &l.labelledSets)
 	if err != nil {
 		return err

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -19,8 +21,6 @@ type reconstructFlags struct {
 	sheet string
 }
 
-const protocolReconstruction = "reconstruction"
-
 // restoredShown is the number of images on --sheet.
 const restoredShown = 32
 
@@ -30,16 +30,6 @@ func (r *reconstructFlags) register(cmd *cobra.Command) {
 	fl.Float64Var(&r.level, "noise-level", 0, "of --noise: standard deviation, or share of the pixels (default: the model's, else gaussian 0.2, masking 0.3, saltpepper 0.1)")
 	fl.Uint64Var(&r.seed, "noise-seed", 0, "of the noise")
 	fl.StringVar(&r.sheet, "sheet", "", "of protocol reconstruction: PNG file for the first images, each with what the model saw and made of it")
-}
-
-// unused refuses the flags for another protocol.
-func (r *reconstructFlags) unused(cmd *cobra.Command, protocol string) error {
-	for _, name := range []string{"noise", "noise-level", "noise-seed", "sheet"} {
-		if cmd.Flags().Changed(name) {
-			return usagef("--%s goes with --protocol %s, not %s", name, protocolReconstruction, protocol)
-		}
-	}
-	return nil
 }
 
 // noiseFor returns the noise that is asked for, or that the model was trained on.
@@ -66,14 +56,11 @@ func (r *reconstructFlags) noiseFor(a *runtime.Autoencoder) (augment.Noise, erro
 	return n, nil
 }
 
-func (r *reconstructFlags) run(cmd *cobra.Command, model string, test []string, data *dataFlags, f *encoderFlags, s streams, g *global) error {
+func (r *reconstructFlags) run(ctx context.Context, model string, test []string, data *dataFlags, f *encoderFlags, s streams, g *global) error {
 	if len(test) == 0 {
 		return usagef("protocol %s needs images by --test", protocolReconstruction)
 	}
-	if cmd.Flags().Changed("train") {
-		return usagef("protocol %s trains nothing: leave out --train", protocolReconstruction)
-	}
-	if err := wantSuffix("sheet", r.sheet, ".png"); err != nil {
+	if err := errors.Join(wantSuffix("sheet", r.sheet, ".png"), checkFree(true, r.sheet)); err != nil {
 		return err
 	}
 	opt, err := f.options()
@@ -99,7 +86,7 @@ func (r *reconstructFlags) run(cmd *cobra.Command, model string, test []string, 
 	}
 	var bar *progress
 	o.Job, bar = f.watch(s, "reconstruct", src.Len())
-	found, err := finetune.EvaluateReconstruction(cmd.Context(), a, src, o)
+	found, err := finetune.EvaluateReconstruction(ctx, a, src, o)
 	bar.close()
 	if err != nil {
 		return err
