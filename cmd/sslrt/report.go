@@ -30,6 +30,7 @@ type reportFlags struct {
 	limit  int
 	seed   uint64
 	force  bool
+	given  func(flag string) bool
 }
 
 func newReport(s streams, g *global) *cobra.Command {
@@ -51,7 +52,7 @@ does.`,
   sslrt report detector.onnx parts/`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f.images = args[1:]
+			f.images, f.given = args[1:], cmd.Flags().Changed
 			return f.run(cmd.Context(), s, g, args[0])
 		},
 	}
@@ -76,6 +77,11 @@ func (f *reportFlags) run(ctx context.Context, s streams, g *global, of string) 
 	info, err := os.Stat(of)
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
+	}
+	for _, flag := range []string{"test", "limit", "seed", "layer"} {
+		if !info.IsDir() && f.given(flag) {
+			return usagef("--%s is for runs, %s is a file: leave it out", flag, of)
+		}
 	}
 	var src augment.Source
 	if len(f.images) > 0 {
@@ -114,6 +120,16 @@ func (f *reportFlags) ofRun(ctx context.Context, s streams, dir string, src augm
 		return nil, err
 	}
 	c := &run.Config
+	var test augment.Source
+	if len(f.test) > 0 {
+		if c.Method != finetune.MethodSupervised {
+			return nil, usagef("--test measures a classifier; %s is a run of method %s", dir, c.Method)
+		}
+		if test, err = openLabelled(&f.data, f.test, "test", s); err != nil {
+			return nil, err
+		}
+		defer test.Close()
+	}
 	p := &report.Page{Title: dir, Summary: fmt.Sprintf("%s, %s, %d px, %d epochs", c.Method, c.EncoderText(), c.ImageSize, c.Epochs)}
 	add := func(sections ...report.Section) { p.Sections = append(p.Sections, sections...) }
 	metrics, err := run.LastMetrics()
@@ -148,8 +164,8 @@ func (f *reportFlags) ofRun(ctx context.Context, s streams, dir string, src augm
 		}
 		add(sections...)
 	}
-	if len(f.test) > 0 {
-		section, err := f.confusion(ctx, s, run)
+	if test != nil {
+		section, err := f.confusion(ctx, s, run, test)
 		if err != nil {
 			return nil, err
 		}

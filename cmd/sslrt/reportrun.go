@@ -138,15 +138,7 @@ func neighbourSheet(e *runtime.Embeddings, src augment.Source) (report.Section, 
 }
 
 // confusion measures a run that classifies.
-func (f *reportFlags) confusion(ctx context.Context, s streams, run *finetune.Run) (report.Section, error) {
-	if run.Config.Method != finetune.MethodSupervised {
-		return report.Section{}, usagef("--test measures a classifier; %s is a run of method %s", run.Dir, run.Config.Method)
-	}
-	test, err := openLabelled(&f.data, f.test, "test", s)
-	if err != nil {
-		return report.Section{}, err
-	}
-	defer test.Close()
+func (f *reportFlags) confusion(ctx context.Context, s streams, run *finetune.Run, test augment.Source) (report.Section, error) {
 	l, err := classifyTest(ctx, s, &f.encoderFlags, run, test, finetune.WeightsLast)
 	if err != nil {
 		return report.Section{}, err

@@ -349,7 +349,7 @@ func (f *searchFlags) write(s streams, g *global, v *vectors, found *finding) er
 		}
 		return nil
 	}
-	var paths []string
+	paths := []string{}
 	if f.output != "" {
 		if err := writeTable(f.output, found.columns, rows); err != nil {
 			return err
@@ -373,6 +373,9 @@ func (f *searchFlags) write(s streams, g *global, v *vectors, found *finding) er
 	fmt.Fprintln(s.out, found.summary)
 	for _, path := range paths {
 		fmt.Fprintln(s.out, "wrote", path)
+	}
+	if f.sheet != "" && len(found.cells) == 0 {
+		fmt.Fprintf(s.out, "%s was not written: there is no image to show\n", f.sheet)
 	}
 	return nil
 }
