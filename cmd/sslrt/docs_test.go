@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune"
@@ -70,6 +74,44 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 	if seen < 10 {
 		t.Errorf("found %d commands in the documents, want more: is the pattern right?", seen)
+	}
+}
+
+// TestDocumentedFlags wants every flag of every command in some document; those of
+// bench, which is for who works on the program, are in its help.
+func TestDocumentedFlags(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, page := range append(pages, "../../README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, flag := range regexp.MustCompile(`--[A-Za-z][A-Za-z0-9-]*`).FindAllString(string(text), -1) {
+			known[strings.TrimPrefix(flag, "--")] = true
+		}
+	}
+	missing := map[string][]string{}
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		if cmd.Name() == "bench" {
+			return
+		}
+		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden && !known[f.Name] {
+				missing[f.Name] = append(missing[f.Name], cmd.CommandPath())
+			}
+		})
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+	}
+	walk(newRoot(streams{strings.NewReader(""), io.Discard, io.Discard}))
+	for _, name := range slices.Sorted(maps.Keys(missing)) {
+		t.Errorf("no document has --%s (%s)", name, strings.Join(missing[name], ", "))
 	}
 }
 
