@@ -162,40 +162,73 @@ static Status *parallel(Api api, Context *c, void (*work)(void *, size_t), size_
  *
  *   dw[k, c, u, v] = sum over n, i, j of dy[n, k, i, j] * x[n, c, i*stride + u*dilation - pad, j*stride + v*dilation - pad]
  *
- * A task computes it for some blocks of k and some channels c. Registers hold the sums
- * of K_AT_ONCE blocks by C_AT_ONCE channels for one tap (u, v) while the positions of a
- * few images go by: long enough to make loads few, short enough to stay in the cache,
- * and to keep the rounding of the sums small.
+ * Registers hold some sums while the positions of a strip go by: some rows of an image,
+ * or a few small images. A strip is long enough to make loads few, and short enough to
+ * stay in the cache and to keep the rounding of the sums small.
  */
 
-enum { C_AT_ONCE = BLOCK / 2, K_AT_ONCE = 2 };
+enum { C_AT_ONCE = BLOCK / 2, K_AT_ONCE = 2, STRIP = 512 /* positions */ };
 
 typedef struct {
 	int64_t n, c, h, w, k, kh, kw, ho, wo;
 	int64_t stride[2], dilation[2], pad[2]; /* pad: top, left */
 	const float *x, *dy;
 	float *dw, *parts;
+	int64_t group_k, group_c;         /* blocks, or channels of a plain layout, of a task */
 	int64_t tasks_k, tasks_c, splits; /* of output blocks, of input channels, of images */
-	int64_t c_step, pixel_step;       /* between the channels and the pixels of x */
 } WeightGrad;
 
-/* sum_row adds up the products of one row: x holds the values under the first position. */
-#define SUM_ROW(name, KS, CS)                                                                       \
-	static inline __attribute__((always_inline)) void name(vec acc[KS][CS], const float *x,         \
-		int64_t x_step, int64_t c_step, const float *dy, int64_t k_step, int64_t count)             \
-	{                                                                                               \
-		for (int64_t j = 0; j < count; j++, x += x_step, dy += BLOCK) {                             \
-			vec d[KS];                                                                              \
-			_Pragma("GCC unroll 8") for (int k = 0; k < KS; k++) d[k] = load(dy + k * k_step);      \
-			_Pragma("GCC unroll 16") for (int c = 0; c < CS; c++) {                                 \
-				vec v = all(x[c * c_step]);                                                         \
-				_Pragma("GCC unroll 8") for (int k = 0; k < KS; k++) acc[k][c] += d[k] * v;         \
-			}                                                                                       \
+/* strip is a range of images and, if that is one image, of output rows. */
+typedef struct {
+	int64_t n, images, row, rows;
+} Strip;
+
+/* next_strip moves on; it returns 0 behind the image to. */
+static int next_strip(const WeightGrad *g, int64_t to, Strip *s)
+{
+	s->row += s->rows;
+	if (s->row >= g->ho)
+		s->n += s->images, s->row = 0;
+	if (s->n >= to)
+		return 0;
+	s->images = 1, s->rows = g->ho;
+	if (g->ho * g->wo > STRIP) {
+		s->rows = STRIP / g->wo > 1 ? STRIP / g->wo : 1;
+		if (s->rows > g->ho - s->row)
+			s->rows = g->ho - s->row;
+	} else {
+		s->images = STRIP / (g->ho * g->wo);
+		if (s->images > to - s->n)
+			s->images = to - s->n;
+	}
+	return 1;
+}
+
+/* sum_row adds up the products of one row: KS blocks of dy by CS numbers of x, which
+ * holds the values under the first position. */
+#define SUM_ROW(KS, CS)                                                                             \
+	for (int64_t j = 0; j < count; j++, row += row_step, d += BLOCK) {                              \
+		vec dk[KS];                                                                                 \
+		_Pragma("GCC unroll 8") for (int k = 0; k < KS; k++) dk[k] = load(d + k * k_step);          \
+		_Pragma("GCC unroll 16") for (int c = 0; c < CS; c++) {                                     \
+			vec v = all(row[c * c_step]);                                                           \
+			_Pragma("GCC unroll 8") for (int k = 0; k < KS; k++) acc[k][c] += dk[k] * v;            \
 		}                                                                                           \
 	}
 
-/* inside returns the first and the last position + 1 along an axis whose tap t reads
- * inside of x. */
+#define CLEAR(KS, CS)                                                                               \
+	_Pragma("GCC unroll 8") for (int k = 0; k < KS; k++)                                            \
+		_Pragma("GCC unroll 16") for (int c = 0; c < CS; c++) acc[k][c] = all(0);
+
+#define ADD_TO(sum, KS, CS)                                                                         \
+	_Pragma("GCC unroll 8") for (int k = 0; k < KS; k++)                                            \
+		_Pragma("GCC unroll 16") for (int c = 0; c < CS; c++) {                                     \
+			float *to = sum + (k * CS + c) * BLOCK;                                                 \
+			store(to, load(to) + acc[k][c]);                                                        \
+		}
+
+/* inside returns the first and the last position + 1 along an axis whose tap reads
+ * inside of x: offset is where the first position reads. */
 static inline void inside(int64_t offset, int64_t stride, int64_t in, int64_t out, int64_t *lo, int64_t *hi)
 {
 	*lo = offset >= 0 ? 0 : (-offset + stride - 1) / stride;
@@ -206,93 +239,187 @@ static inline void inside(int64_t offset, int64_t stride, int64_t in, int64_t ou
 		*lo = *hi;
 }
 
-/* SUM_TAP adds the products of the images from..to under tap (u, v) to sum: [KS][CS]. */
-#define SUM_TAP(name, row, KS, CS)                                                                  \
-	static void name(const WeightGrad *g, const float *x, int64_t x_image, int64_t c_step,          \
-		const float *dy, int64_t u, int64_t v, int64_t images, float *sum)                          \
+/* BLOCKED_TAP adds the products of a strip under tap (u, v) to sum: [KS, C_AT_ONCE]. */
+#define BLOCKED_TAP(KS)                                                                             \
+	static void blocked_tap_##KS(const WeightGrad *g, const Strip *s, const float *x, const float *dy, \
+		int64_t u, int64_t v, float *sum)                                                           \
 	{                                                                                               \
 		int64_t top = u * g->dilation[0] - g->pad[0], left = v * g->dilation[1] - g->pad[1];        \
-		int64_t i0, i1, j0, j1, px = g->pixel_step;                                                 \
-		vec acc[KS][CS];                                                                            \
+		int64_t i0, i1, j0, j1, row_step = g->stride[1] * BLOCK, k_step = g->ho * g->wo * BLOCK;     \
+		const int64_t c_step = 1;                                                                   \
+		vec acc[KS][C_AT_ONCE];                                                                     \
 		inside(top, g->stride[0], g->h, g->ho, &i0, &i1);                                           \
 		inside(left, g->stride[1], g->w, g->wo, &j0, &j1);                                          \
-		_Pragma("GCC unroll 8") for (int k = 0; k < KS; k++)                                        \
-			_Pragma("GCC unroll 16") for (int c = 0; c < CS; c++) acc[k][c] = all(0);               \
-		for (int64_t n = 0; n < images; n++, x += x_image, dy += g->k * g->ho * g->wo)              \
-			for (int64_t i = i0; i < i1; i++)                                                       \
-				row(acc, x + ((i * g->stride[0] + top) * g->w + j0 * g->stride[1] + left) * px,     \
-					g->stride[1] * px, c_step, dy + (i * g->wo + j0) * BLOCK,                       \
-					g->ho * g->wo * BLOCK, j1 - j0);                                                \
-		_Pragma("GCC unroll 8") for (int k = 0; k < KS; k++)                                        \
-			_Pragma("GCC unroll 16") for (int c = 0; c < CS; c++) {                                 \
-				float *to = sum + (k * CS + c) * BLOCK;                                             \
-				store(to, load(to) + acc[k][c]);                                                    \
+		if (i0 < s->row)                                                                            \
+			i0 = s->row;                                                                            \
+		if (i1 > s->row + s->rows)                                                                  \
+			i1 = s->row + s->rows;                                                                  \
+		int64_t count = j1 - j0;                                                                    \
+		CLEAR(KS, C_AT_ONCE)                                                                        \
+		for (int64_t n = 0; n < s->images; n++, x += g->c * g->h * g->w, dy += g->k * g->ho * g->wo) \
+			for (int64_t i = i0; i < i1; i++) {                                                     \
+				const float *row = x + ((i * g->stride[0] + top) * g->w + j0 * g->stride[1] + left) * BLOCK; \
+				const float *d = dy + (i * g->wo + j0) * BLOCK;                                     \
+				SUM_ROW(KS, C_AT_ONCE)                                                              \
 			}                                                                                       \
+		ADD_TO(sum, KS, C_AT_ONCE)                                                                  \
 	}
 
-SUM_ROW(row_2, K_AT_ONCE, C_AT_ONCE)
-SUM_ROW(row_1, 1, C_AT_ONCE)
-SUM_ROW(row_2_plain, K_AT_ONCE, 3)
-SUM_ROW(row_1_plain, 1, 3)
-SUM_ROW(row_2_single, K_AT_ONCE, 1)
-SUM_ROW(row_1_single, 1, 1)
-SUM_TAP(tap_2, row_2, K_AT_ONCE, C_AT_ONCE)
-SUM_TAP(tap_1, row_1, 1, C_AT_ONCE)
-SUM_TAP(tap_2_plain, row_2_plain, K_AT_ONCE, 3)
-SUM_TAP(tap_1_plain, row_1_plain, 1, 3)
-SUM_TAP(tap_2_single, row_2_single, K_AT_ONCE, 1)
-SUM_TAP(tap_1_single, row_1_single, 1, 1)
+BLOCKED_TAP(1)
+BLOCKED_TAP(2)
 
-/* Where x has channels in blocks a task takes one block of them, in two halves, else up
- * to three channels of a plain layout. */
-static void weight_grad_task(void *of, size_t task)
+/* part_of returns the first of some things that fall to the i-th of parts. */
+static int64_t part_of(int64_t things, int64_t i, int64_t parts) { return things * i / parts; }
+
+/* weight_grad_blocked is the task for x in blocks. Its sums are [pairs of blocks of k,
+ * blocks of c, taps, halves, KS, C_AT_ONCE, BLOCK]. */
+static void weight_grad_blocked(void *of, size_t task)
 {
 	const WeightGrad *g = of;
 	int64_t taps = g->kh * g->kw, area = g->h * g->w, out_area = g->ho * g->wo;
-	int64_t tk = task % g->tasks_k, tc = task / g->tasks_k % g->tasks_c, split = task / g->tasks_k / g->tasks_c;
-	int64_t k0 = tk * K_AT_ONCE, ks = g->k / BLOCK - k0 < K_AT_ONCE ? g->k / BLOCK - k0 : K_AT_ONCE;
-	int blocked = g->c_step == 1;
-	int64_t wide = blocked ? BLOCK : g->c % 3 == 0 ? 3 : 1; /* channels of a task */
-	int64_t at_once = blocked ? C_AT_ONCE : wide;
-	int64_t from = g->n * split / g->splits, to = g->n * (split + 1) / g->splits;
-	int64_t few = (1024 + out_area - 1) / out_area; /* images between two additions */
-	size_t values = (size_t)(taps * wide * ks * BLOCK);
-	float *sum = calloc(values, sizeof(float)); /* [taps, wide/at_once, ks, at_once, BLOCK] */
+	int64_t tk = (int64_t)task % g->tasks_k, tc = (int64_t)task / g->tasks_k % g->tasks_c;
+	int64_t split = (int64_t)task / g->tasks_k / g->tasks_c;
+	int64_t k0 = tk * g->group_k, k1 = k0 + g->group_k < g->k / BLOCK ? k0 + g->group_k : g->k / BLOCK;
+	int64_t c0 = tc * g->group_c, c1 = c0 + g->group_c < g->c / BLOCK ? c0 + g->group_c : g->c / BLOCK;
+	int64_t per_c = taps * K_AT_ONCE * BLOCK * BLOCK, per_k = (c1 - c0) * per_c;
+	int64_t to = part_of(g->n, split + 1, g->splits);
 	float *dw = g->splits == 1 ? g->dw : g->parts + split * g->k * g->c * taps;
-	if (sum == NULL)
-		abort(); /* nothing can go on without a few kilobytes */
+	float *sums = calloc((size_t)((k1 - k0 + K_AT_ONCE - 1) / K_AT_ONCE * per_k), sizeof(float));
+	if (sums == NULL)
+		abort(); /* nothing can go on without so little memory */
 
-	for (int64_t n = from; n < to; n += few) {
-		int64_t images = to - n < few ? to - n : few;
-		const float *dy = g->dy + (n * g->k + k0 * BLOCK) * out_area;
-		for (int64_t c = 0; c < wide; c += at_once) {
-			const float *x = g->x + (n * g->c + tc * wide) * area + c * g->c_step;
-			for (int64_t t = 0; t < taps; t++) {
-				float *s = sum + (t * wide + c) * ks * BLOCK;
-				int64_t u = t / g->kw, v = t % g->kw;
-				if (blocked && ks == 2)
-					tap_2(g, x, g->c * area, 1, dy, u, v, images, s);
-				else if (blocked)
-					tap_1(g, x, g->c * area, 1, dy, u, v, images, s);
-				else if (wide == 3 && ks == 2)
-					tap_2_plain(g, x, g->c * area, area, dy, u, v, images, s);
-				else if (wide == 3)
-					tap_1_plain(g, x, g->c * area, area, dy, u, v, images, s);
-				else if (ks == 2)
-					tap_2_single(g, x, g->c * area, area, dy, u, v, images, s);
-				else
-					tap_1_single(g, x, g->c * area, area, dy, u, v, images, s);
+	Strip s = {.n = part_of(g->n, split, g->splits)};
+	while (next_strip(g, to, &s))
+		for (int64_t k = k0; k < k1; k += K_AT_ONCE)
+			for (int64_t c = c0; c < c1; c++) {
+				const float *dy = g->dy + (s.n * g->k + k * BLOCK) * out_area;
+				const float *x = g->x + (s.n * g->c + c * BLOCK) * area;
+				float *sum = sums + (k - k0) / K_AT_ONCE * per_k + (c - c0) * per_c;
+				for (int64_t t = 0; t < taps; t++)
+					for (int half = 0; half < BLOCK; half += C_AT_ONCE, sum += K_AT_ONCE * C_AT_ONCE * BLOCK)
+						if (k1 - k >= K_AT_ONCE)
+							blocked_tap_2(g, &s, x + half, dy, t / g->kw, t % g->kw, sum);
+						else
+							blocked_tap_1(g, &s, x + half, dy, t / g->kw, t % g->kw, sum);
 			}
-		}
-	}
-	for (int64_t k = 0; k < ks * BLOCK; k++)
-		for (int64_t c = 0; c < wide; c++) {
-			float *row = dw + (((k0 * BLOCK + k) * g->c) + tc * wide + c) * taps;
-			const float *s = sum + (c / at_once * at_once * ks + k / BLOCK * at_once + c % at_once) * BLOCK + k % BLOCK;
+
+	for (int64_t k = k0 * BLOCK; k < k1 * BLOCK; k++)
+		for (int64_t c = c0 * BLOCK; c < c1 * BLOCK; c++) {
+			int64_t kb = k / BLOCK - k0, cb = c / BLOCK - c0, half = c % BLOCK / C_AT_ONCE;
+			const float *from = sums + kb / K_AT_ONCE * per_k + cb * per_c + half * K_AT_ONCE * C_AT_ONCE * BLOCK +
+				(kb % K_AT_ONCE * C_AT_ONCE + c % C_AT_ONCE) * BLOCK + k % BLOCK;
+			float *row = dw + (k * g->c + c) * taps;
 			for (int64_t t = 0; t < taps; t++)
-				row[t] = s[t * wide * ks * BLOCK];
+				row[t] = from[t * K_AT_ONCE * BLOCK * BLOCK];
 		}
-	free(sum);
+	free(sums);
+}
+
+/* PLAIN_TAPS adds the products of a strip of one channel in the plain layout under VS
+ * taps of a row of the kernel, (u, v) and those to its right, to sum: [KS, VS]. line has
+ * room for a row of x with its padding. */
+#define PLAIN_TAPS(KS, VS)                                                                          \
+	static void plain_taps_##KS##_##VS(const WeightGrad *g, const Strip *s, const float *x,         \
+		const float *dy, int64_t u, int64_t v, float *line, float *sum)                             \
+	{                                                                                               \
+		int64_t top = u * g->dilation[0] - g->pad[0], k_step = g->ho * g->wo * BLOCK;               \
+		int64_t i0, i1, count = g->wo, row_step = g->stride[1], c_step = g->dilation[1];            \
+		vec acc[KS][VS];                                                                            \
+		inside(top, g->stride[0], g->h, g->ho, &i0, &i1);                                           \
+		if (i0 < s->row)                                                                            \
+			i0 = s->row;                                                                            \
+		if (i1 > s->row + s->rows)                                                                  \
+			i1 = s->row + s->rows;                                                                  \
+		CLEAR(KS, VS)                                                                               \
+		for (int64_t n = 0; n < s->images; n++, x += g->c * g->h * g->w, dy += g->k * g->ho * g->wo) \
+			for (int64_t i = i0; i < i1; i++) {                                                     \
+				memcpy(line + g->pad[1], x + (i * g->stride[0] + top) * g->w, (size_t)g->w * sizeof(float)); \
+				const float *row = line + v * g->dilation[1], *d = dy + i * g->wo * BLOCK;          \
+				SUM_ROW(KS, VS)                                                                     \
+			}                                                                                       \
+		ADD_TO(sum, KS, VS)                                                                         \
+	}
+
+PLAIN_TAPS(1, 1)
+PLAIN_TAPS(1, 3)
+PLAIN_TAPS(1, 4)
+PLAIN_TAPS(1, 7)
+PLAIN_TAPS(4, 1)
+PLAIN_TAPS(4, 3)
+PLAIN_TAPS(4, 4)
+PLAIN_TAPS(2, 7)
+
+/* taps_at_once is how many taps of a row of the kernel PLAIN_TAPS takes. */
+static int64_t taps_at_once(int64_t kw) { return kw == 7 ? 7 : kw % 4 == 0 ? 4 : kw % 3 == 0 ? 3 : 1; }
+
+/* weight_grad_plain is the task for one channel of x in the plain layout, as that of an
+ * image is. Its sums are [kh, kw/VS, KS, VS, BLOCK]. */
+static void weight_grad_plain(void *of, size_t task)
+{
+	const WeightGrad *g = of;
+	int64_t taps = g->kh * g->kw, out_area = g->ho * g->wo, vs = taps_at_once(g->kw);
+	int64_t tk = (int64_t)task % g->tasks_k, c = (int64_t)task / g->tasks_k % g->tasks_c;
+	int64_t split = (int64_t)task / g->tasks_k / g->tasks_c;
+	int64_t k0 = tk * g->group_k, ks = g->k / BLOCK - k0 < g->group_k ? g->k / BLOCK - k0 : g->group_k;
+	int64_t to = part_of(g->n, split + 1, g->splits);
+	int64_t width = g->pad[1] + g->w + (g->wo - 1) * g->stride[1] + (g->kw - 1) * g->dilation[1] + 1; /* at least what is read */
+	float *dw = g->splits == 1 ? g->dw : g->parts + split * g->k * g->c * taps;
+	float *line = calloc((size_t)(width + taps * ks * BLOCK), sizeof(float)), *sums = line + width;
+	if (line == NULL)
+		abort();
+
+	for (int64_t first = 0; first < ks; first += ks % g->group_k == 0 ? g->group_k : 1) {
+		/* A task at the end of k that has fewer blocks takes them one by one. */
+		int whole = ks % g->group_k == 0;
+		float *of_blocks = sums + first * taps * BLOCK;
+		Strip s = {.n = part_of(g->n, split, g->splits)};
+		while (next_strip(g, to, &s)) {
+			const float *dy = g->dy + (s.n * g->k + (k0 + first) * BLOCK) * out_area;
+			const float *x = g->x + (s.n * g->c + c) * g->h * g->w;
+			float *sum = of_blocks;
+			for (int64_t u = 0; u < g->kh; u++)
+				for (int64_t v = 0; v < g->kw; v += vs, sum += (whole ? ks : 1) * vs * BLOCK)
+					switch (vs) {
+					case 7:
+						(whole ? plain_taps_2_7 : plain_taps_1_7)(g, &s, x, dy, u, v, line, sum);
+						break;
+					case 4:
+						(whole ? plain_taps_4_4 : plain_taps_1_4)(g, &s, x, dy, u, v, line, sum);
+						break;
+					case 3:
+						(whole ? plain_taps_4_3 : plain_taps_1_3)(g, &s, x, dy, u, v, line, sum);
+						break;
+					default:
+						(whole ? plain_taps_4_1 : plain_taps_1_1)(g, &s, x, dy, u, v, line, sum);
+					}
+		}
+		int64_t blocks = whole ? ks : 1;
+		for (int64_t k = 0; k < blocks * BLOCK; k++)
+			for (int64_t t = 0; t < taps; t++)
+				dw[(((k0 + first) * BLOCK + k) * g->c + c) * taps + t] =
+					of_blocks[((t / vs * blocks + k / BLOCK) * vs + t % vs) * BLOCK + k % BLOCK];
+	}
+	free(line);
+}
+
+/* plan_weight_grad splits the work into tasks, by sizes alone. */
+static void plan_weight_grad(WeightGrad *g)
+{
+	const int64_t enough = 16; /* tasks */
+	if (g->c % BLOCK == 0) {
+		/* With one tap, values are used too seldom to be fetched for one pair of blocks. */
+		g->group_k = g->kh * g->kw == 1 ? 4 * K_AT_ONCE : K_AT_ONCE;
+		g->group_c = g->kh * g->kw == 1 ? 4 : 1;
+		g->tasks_c = (g->c / BLOCK + g->group_c - 1) / g->group_c;
+	} else {
+		g->group_k = taps_at_once(g->kw) == 7 ? 2 : 4;
+		g->group_c = 1;
+		g->tasks_c = g->c;
+	}
+	g->tasks_k = (g->k / BLOCK + g->group_k - 1) / g->group_k;
+	g->splits = (enough + g->tasks_k * g->tasks_c - 1) / (g->tasks_k * g->tasks_c);
+	if (g->splits > g->n)
+		g->splits = g->n;
 }
 
 typedef struct {
@@ -316,23 +443,13 @@ static Status *run_weight_grad(void *kernel, Context *c)
 		.n = x.dims[0], .c = x.dims[1], .h = x.dims[2], .w = x.dims[3], .k = dy.dims[1],
 		.kh = a->kernel[0], .kw = a->kernel[1], .ho = dy.dims[2], .wo = dy.dims[3],
 		.stride = {a->stride[0], a->stride[1]}, .dilation = {a->dilation[0], a->dilation[1]}, .pad = {a->pad[0], a->pad[1]},
-		.x = x.data, .dy = dy.data, .dw = dw.data, .splits = 1,
+		.x = x.data, .dy = dy.data, .dw = dw.data,
 	};
-	g.tasks_k = (g.k / BLOCK + K_AT_ONCE - 1) / K_AT_ONCE;
-	if (g.c % BLOCK == 0) {
-		g.c_step = 1, g.pixel_step = BLOCK, g.tasks_c = g.c / BLOCK;
-	} else {
-		g.c_step = g.h * g.w, g.pixel_step = 1, g.tasks_c = g.c % 3 == 0 ? g.c / 3 : g.c;
-	}
-	const int64_t enough = 16; /* tasks */
-	if (g.tasks_k * g.tasks_c < enough)
-		g.splits = (enough + g.tasks_k * g.tasks_c - 1) / (g.tasks_k * g.tasks_c);
-	if (g.splits > g.n)
-		g.splits = g.n;
+	plan_weight_grad(&g);
 	int64_t size = g.k * g.c * g.kh * g.kw;
 	if (g.splits > 1 && (g.parts = malloc((size_t)(g.splits * size) * sizeof(float))) == NULL)
 		return failure(a->api, "sslrt ConvWeightGrad: no memory for the parts of the sum");
-	Status *s = parallel(a->api, c, weight_grad_task, (size_t)(g.tasks_k * g.tasks_c * g.splits), &g);
+	Status *s = parallel(a->api, c, g.c % BLOCK == 0 ? weight_grad_blocked : weight_grad_plain, (size_t)(g.tasks_k * g.tasks_c * g.splits), &g);
 	if (s == NULL && g.splits > 1)
 		for (int64_t i = 0; i < size; i++) {
 			float v = 0;
