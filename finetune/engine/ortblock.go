@@ -8,8 +8,11 @@ import (
 	"github.com/sslrt/sslrt/runtime/ort"
 )
 
-// blockedChannels returns how many channels a block of ONNX Runtime's layout NCHWc
-// has on this processor, 0 where it has no such layout. It asks the library, since
+// BlockedChannels returns how many channels a block of ONNX Runtime's layout NCHWc
+// has on this processor, 0 where it has no such layout or there is no library.
+func BlockedChannels() int { return blockedChannels() }
+
+// blockedChannels asks the library, since
 // a wrong answer would make wrong numbers: it reorders a tensor whose values are
 // their positions, [1, 16, 1, 2], and looks how far apart the two values of the
 // first channel come to lie.

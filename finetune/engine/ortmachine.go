@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"gorgonia.org/tensor"
 
 	"github.com/sslrt/sslrt/export"
+	"github.com/sslrt/sslrt/finetune/engine/ortkernel"
 	"github.com/sslrt/sslrt/finetune/engine/ortpass"
 	"github.com/sslrt/sslrt/models/onnx"
 	"github.com/sslrt/sslrt/models/op"
@@ -23,6 +25,9 @@ type ORT struct {
 	// Passes rewrite the model before it is loaded. nil stands for those that pay
 	// on this processor, an empty list for none.
 	Passes []ortpass.Pass
+
+	// Without leaves out passes by their names.
+	Without []string
 }
 
 // Name returns "ort".
@@ -57,7 +62,11 @@ func (m ORT) Compile(f Function) (Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ortpass.Apply(model, m.passes()...); err != nil {
+	passes, err := m.passes()
+	if err != nil {
+		return nil, err
+	}
+	if err := ortpass.Apply(model, passes...); err != nil {
 		return nil, fmt.Errorf("engine: ort: %w", err)
 	}
 	data, err := model.Marshal()
@@ -74,6 +83,13 @@ func (m ORT) Compile(f Function) (Program, error) {
 	// lose far more beside the workers that decode and augment, or any other load.
 	opt.Config = map[string]string{"session.intra_op.allow_spinning": "0"}
 	maps.Copy(opt.Config, m.Options.Config)
+	if slices.ContainsFunc(passes, func(p ortpass.Pass) bool { return p.Kernels }) {
+		library, ok := ortkernel.Find(blockedChannels())
+		if !ok {
+			return nil, errors.New("engine: ort: the passes need a library of kernels: build it by sslrt setup")
+		}
+		opt.Libraries = append(slices.Clone(opt.Libraries), library)
+	}
 	// The model reads only what its outputs depend on.
 	for _, in := range model.Graph.Inputs {
 		n := s.leaf(in.Name)
@@ -95,20 +111,57 @@ func (m ORT) Compile(f Function) (Program, error) {
 	return p, nil
 }
 
-func (m ORT) passes() []ortpass.Pass {
-	if m.Passes != nil {
-		return m.Passes
+// passes returns the passes of a compilation.
+func (m ORT) passes() ([]ortpass.Pass, error) {
+	passes := m.Passes
+	if passes == nil {
+		passes = m.DefaultPasses()
 	}
-	return m.DefaultPasses()
+	for _, name := range m.Without {
+		kept := slices.DeleteFunc(slices.Clone(passes), func(p ortpass.Pass) bool { return p.Name == name })
+		if len(kept) == len(passes) {
+			return nil, fmt.Errorf("engine: ort: no pass %q to leave out here: there are %s", name, strings.Join(PassNames(passes), ", "))
+		}
+		passes = kept
+	}
+	return passes, nil
+}
+
+// PassNames lists the names of passes.
+func PassNames(passes []ortpass.Pass) []string {
+	var names []string
+	for _, p := range passes {
+		names = append(names, p.Name)
+	}
+	return names
 }
 
 // DefaultPasses returns the passes that pay on this processor, none on other
-// devices.
+// devices. Those that need kernels of ours are among them if the kernels were built.
 func (m ORT) DefaultPasses() []ortpass.Pass {
 	if d := m.Options.Device; d != "" && d != "cpu" || len(m.Options.Providers) > 0 {
 		return nil
 	}
-	return ortpass.Default(blockedChannels())
+	block := blockedChannels()
+	if block == 0 {
+		return nil
+	}
+	if _, ok := ortkernel.Find(block); ok {
+		return ortpass.WithKernels(block)
+	}
+	return ortpass.Default(block)
+}
+
+// BuildKernels compiles the kernels that make training steps faster, for this
+// processor, and returns the library's path. It is there already if it was built
+// before. Where ONNX Runtime has no blocked layout it returns "": there is no use for
+// them.
+func BuildKernels(ctx context.Context) (path string, err error) {
+	block := blockedChannels()
+	if block == 0 {
+		return "", nil
+	}
+	return ortkernel.Build(ctx, block)
 }
 
 func portInfo(name string, n *op.Node) ort.Info {

@@ -35,6 +35,8 @@ type Options struct {
 	Profile string
 	// Providers are execution providers tried in this order before the device's.
 	Providers []Provider
+	// Libraries are files of custom operators that models of this session may use.
+	Libraries []string
 	// Config holds further session settings by the names of
 	// onnxruntime_session_options_config_keys.h, such as
 	// "session.intra_op.allow_spinning".
@@ -109,6 +111,11 @@ func (o Options) native() (_ *ortgo.SessionOptions, err error) {
 	for _, key := range sortedKeys(o.Config) {
 		if err := n.AddSessionConfigEntry(key, o.Config[key]); err != nil {
 			return nil, fmt.Errorf("session setting %s=%s: %w", key, o.Config[key], err)
+		}
+	}
+	for _, path := range o.Libraries {
+		if err := n.RegisterCustomOpsLibrary(path); err != nil {
+			return nil, fmt.Errorf("custom operators of %s: %w", path, err)
 		}
 	}
 	for _, p := range o.Providers {

@@ -1,14 +1,13 @@
 package ortpass
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/sslrt/sslrt/models/onnx"
 )
 
-// minChannels is the number of channels from which on the passes rewrite: narrower
-// layers gain nothing, and small networks keep the plain form.
+// minChannels is the number of channels from which on the passes pay where every layer
+// goes to the blocked layout and back.
 const minChannels = 64
 
 // BlockedConv makes convolutions with weights computed at run time, the forward
@@ -17,18 +16,19 @@ const minChannels = 64
 // matrix of columns on one thread when the maps are small, which costs more than
 // the product.
 //
-// Weights [K, C, h, w] in this layout are [K/b, C/b, h, w, b of C, b of K].
-func BlockedConv(block int) Pass {
-	return Pass{Name: fmt.Sprintf("blocked-conv-%d", block), run: func(e *editor) {
+// Layers of fewer channels than least are left alone. Weights [K, C, h, w] in this
+// layout are [K/b, C/b, h, w, b of C, b of K].
+func BlockedConv(block, least int) Pass {
+	return Pass{Name: "blocked-conv", run: func(e *editor) {
 		for _, n := range slices.Clone(e.g.Nodes) {
 			if n.OpType == "Conv" && n.Domain == "" {
-				blockConv(e, n, int64(block))
+				blockConv(e, n, int64(block), int64(least))
 			}
 		}
 	}}
 }
 
-func blockConv(e *editor, n *onnx.Node, block int64) {
+func blockConv(e *editor, n *onnx.Node, block, least int64) {
 	if len(n.Inputs) != 2 || e.consts[n.Inputs[1]] != nil {
 		return
 	}
@@ -42,16 +42,23 @@ func blockConv(e *editor, n *onnx.Node, block int64) {
 		return
 	}
 	c, k := x[1], y[1]
-	if c%block != 0 || k%block != 0 || c < minChannels || k < minChannels {
+	image := c < block // the first layer's, which stays in the plain layout
+	if !image && (c%block != 0 || c < least) || k%block != 0 || k < least {
 		return
 	}
-	w := blockedWeight(e, n.Inputs[1], k, c, kernel.Ints, block)
+	in := n.Inputs[0]
+	var w string
+	if image {
+		w = e.reshape(e.toBlocked(e.reshape(n.Inputs[1], k/block, block, c, kernel.Ints[0]*kernel.Ints[1])), k, c, kernel.Ints[0], kernel.Ints[1])
+	} else {
+		in, w = e.toBlocked(in), blockedWeight(e, n.Inputs[1], k, c, kernel.Ints, block)
+	}
 	attrs := slices.Clone(n.Attrs)
 	if n.Attr("group") == nil {
 		attrs = append(attrs, onnx.IntAttr("group", 1))
 	}
-	out := e.node(blockedDomain, "Conv", []string{e.toBlocked(n.Inputs[0]), w}, attrs...)
-	e.replace(n, blockedDomain, "ReorderOutput", []string{out}, onnx.IntAttr("channels", k))
+	out := e.node(blockedDomain, "Conv", []string{in, w}, attrs...)
+	e.leaveBlocked(n, out, k)
 }
 
 // blockedWeight returns the weight w: [K, C, h, w] in blocks. Moving single numbers

@@ -18,6 +18,7 @@ type editor struct {
 	model    *onnx.Model
 	g        *onnx.Graph
 	producer map[string]*onnx.Node
+	readers  map[string][]*onnx.Node // the nodes that read a value
 	shapes   map[string][]int64
 	consts   map[string]*onnx.Tensor
 	blocked  map[string]string // a value's copy in the blocked layout
@@ -26,7 +27,7 @@ type editor struct {
 }
 
 func newEditor(m *onnx.Model) *editor {
-	e := &editor{model: m, g: m.Graph, producer: map[string]*onnx.Node{}, shapes: map[string][]int64{},
+	e := &editor{model: m, g: m.Graph, producer: map[string]*onnx.Node{}, readers: map[string][]*onnx.Node{}, shapes: map[string][]int64{},
 		consts: map[string]*onnx.Tensor{}, blocked: map[string]string{}, used: map[string]bool{}}
 	for _, n := range e.g.Nodes {
 		e.index(n)
@@ -51,8 +52,18 @@ func (e *editor) index(n *onnx.Node) {
 		e.producer[out] = n
 		e.used[out] = true
 	}
-	if n.Domain == blockedDomain && n.OpType == "ReorderInput" {
-		e.blocked[n.Inputs[0]] = n.Outputs[0]
+	for _, in := range n.Inputs {
+		if !slices.Contains(e.readers[in], n) {
+			e.readers[in] = append(e.readers[in], n)
+		}
+	}
+	if n.Domain == blockedDomain {
+		switch n.OpType {
+		case "ReorderInput":
+			e.blocked[n.Inputs[0]] = n.Outputs[0]
+		case "ReorderOutput":
+			e.blocked[n.Outputs[0]] = n.Inputs[0]
+		}
 	}
 }
 
@@ -102,25 +113,74 @@ func (e *editor) from(value, opType string) *onnx.Node {
 	return nil
 }
 
+// users returns the nodes that read a value. A graph's output has one user more, nil.
+func (e *editor) users(value string) []*onnx.Node {
+	users := slices.Clone(e.readers[value])
+	for _, o := range e.g.Outputs {
+		if o.Name == value {
+			users = append(users, nil)
+		}
+	}
+	return users
+}
+
+// onlyUser returns the node that alone reads a value, nil if there are others or none.
+func (e *editor) onlyUser(value string) *onnx.Node {
+	if u := e.users(value); len(u) == 1 {
+		return u[0]
+	}
+	return nil
+}
+
+// userOf returns the only node of this type that reads a value, nil if there are
+// others of it or none.
+func (e *editor) userOf(value, opType string) (found *onnx.Node) {
+	for _, u := range e.users(value) {
+		if u != nil && u.OpType == opType && u.Domain == "" {
+			if found != nil {
+				return nil
+			}
+			found = u
+		}
+	}
+	return found
+}
+
+// user is userOf for the first output of a node that may be nil.
+func (e *editor) user(n *onnx.Node, opType string) *onnx.Node {
+	if n == nil {
+		return nil
+	}
+	return e.userOf(n.Outputs[0], opType)
+}
+
 // node adds a node and returns its only output. An op may name a domain:
 // "com.microsoft::FusedConv".
 func (e *editor) node(domain, op string, inputs []string, attrs ...*onnx.Attr) string {
 	out := e.name(op)
-	e.add(domain, op, inputs, out, attrs)
+	e.add(domain, op, inputs, []string{out}, attrs)
 	return out
 }
 
 // replace makes a new node compute the only output of old.
 func (e *editor) replace(old *onnx.Node, domain, op string, inputs []string, attrs ...*onnx.Attr) {
-	e.g.Nodes = slices.DeleteFunc(e.g.Nodes, func(n *onnx.Node) bool { return n == old })
-	e.add(domain, op, inputs, old.Outputs[0], attrs)
+	e.drop(old)
+	e.add(domain, op, inputs, old.Outputs[:1], attrs)
 }
 
-func (e *editor) add(domain, op string, inputs []string, out string, attrs []*onnx.Attr) {
+// drop takes a node away; others must give its values or stop reading them.
+func (e *editor) drop(n *onnx.Node) {
+	e.g.Nodes = slices.DeleteFunc(e.g.Nodes, func(m *onnx.Node) bool { return m == n })
+	for _, in := range n.Inputs {
+		e.readers[in] = slices.DeleteFunc(e.readers[in], func(m *onnx.Node) bool { return m == n })
+	}
+}
+
+func (e *editor) add(domain, op string, inputs, outputs []string, attrs []*onnx.Attr) {
 	if e.model.Opset(domain) == 0 {
 		e.model.Opsets = append(e.model.Opsets, onnx.Opset{Domain: domain, Version: 1})
 	}
-	n := &onnx.Node{Name: e.name(op), Domain: domain, OpType: op, Inputs: inputs, Outputs: []string{out}, Attrs: attrs}
+	n := &onnx.Node{Name: e.name(op), Domain: domain, OpType: op, Inputs: inputs, Outputs: outputs, Attrs: attrs}
 	e.g.Nodes = append(e.g.Nodes, n)
 	e.index(n)
 }
@@ -160,6 +220,43 @@ func (e *editor) toBlocked(x string) string {
 		return v
 	}
 	return e.node(blockedDomain, "ReorderInput", []string{x}, onnx.IntAttr("channels_last", 0))
+}
+
+// leaveBlocked makes the plain form of a value in the blocked layout, of this many
+// channels, stand for the only output of old.
+func (e *editor) leaveBlocked(old *onnx.Node, v string, channels int64) {
+	for _, r := range slices.Clone(e.readers[old.Outputs[0]]) {
+		if r.Domain == blockedDomain && r.OpType == "ReorderInput" {
+			e.drop(r)
+			e.rename(r.Outputs[0], v)
+		}
+	}
+	e.replace(old, blockedDomain, "ReorderOutput", []string{v}, onnx.IntAttr("channels", channels))
+}
+
+// rename makes the readers of one value read another.
+func (e *editor) rename(from, to string) {
+	for _, r := range e.readers[from] {
+		for i, in := range r.Inputs {
+			if in == from {
+				r.Inputs[i] = to
+			}
+		}
+		if !slices.Contains(e.readers[to], r) {
+			e.readers[to] = append(e.readers[to], r)
+		}
+	}
+	delete(e.readers, from)
+	for plain, blocked := range e.blocked {
+		if blocked == from {
+			e.blocked[plain] = to
+		}
+	}
+}
+
+// zeros returns a tensor of zeros.
+func (e *editor) zeros(sizes ...int64) string {
+	return e.node("", "ConstantOfShape", []string{e.constInts(sizes...)})
 }
 
 // finish drops what no output depends on and puts every node behind those it reads.

@@ -25,7 +25,7 @@ func ExampleApply() {
 		fmt.Println(err)
 		return
 	}
-	if err := ortpass.Apply(m, ortpass.BlockedConv(8)); err != nil {
+	if err := ortpass.Apply(m, ortpass.BlockedConv(8, 64)); err != nil {
 		fmt.Println(err)
 		return
 	}

@@ -8,8 +8,9 @@ import (
 
 // Pass is one rewriting of a model.
 type Pass struct {
-	Name string // names the pass and what it depends on: "blocked-conv-16"
-	run  func(e *editor)
+	Name    string // names the pass: "blocked-conv"
+	Kernels bool   // it uses operators of package ortkernel's library
+	run     func(e *editor)
 }
 
 // Default returns the passes that pay on the CPU when ONNX Runtime's blocked layout
@@ -19,7 +20,7 @@ func Default(block int) []Pass {
 	if block <= 0 {
 		return nil
 	}
-	return []Pass{WeightGrad(block), BlockedConv(block)}
+	return []Pass{WeightGrad(block), BlockedConv(block, minChannels), StridedInputGrad(block)}
 }
 
 // Apply runs passes over m, one after the other, in place. Nodes that nothing needs
@@ -34,4 +35,10 @@ func Apply(m *onnx.Model, passes ...Pass) error {
 		}
 	}
 	return nil
+}
+
+// WithKernels returns the passes that pay where package ortkernel's library is there:
+// the activations then stay in the blocked layout from layer to layer.
+func WithKernels(block int) []Pass {
+	return []Pass{NormKernel(block), WeightGradKernel(block), BlockedConv(block, block), StridedInputGrad(block), BlockedSum()}
 }

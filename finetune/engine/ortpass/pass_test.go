@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"strings"
 	"testing"
 
 	"github.com/sslrt/sslrt/export"
 	"github.com/sslrt/sslrt/finetune/engine"
+	"github.com/sslrt/sslrt/finetune/engine/ortkernel"
 	"github.com/sslrt/sslrt/finetune/engine/ortpass"
 	"github.com/sslrt/sslrt/finetune/objective"
 	"github.com/sslrt/sslrt/finetune/optim"
@@ -109,18 +109,25 @@ func needORT(t *testing.T) {
 	}
 }
 
-// block returns how wide the blocks of the default passes are here.
+// block returns how many channels a block has here.
 func block(t *testing.T) int {
 	t.Helper()
 	needORT(t)
-	passes := engine.ORT{}.DefaultPasses()
-	if len(passes) == 0 {
+	b := engine.BlockedChannels()
+	if b == 0 {
 		t.Skip("ONNX Runtime has no blocked layout on this processor")
 	}
-	var b int
-	name := passes[0].Name
-	if _, err := fmt.Sscanf(name[strings.LastIndexByte(name, '-'):], "-%d", &b); err != nil {
-		t.Fatal(name, err)
+	return b
+}
+
+// kernels returns the same where the library of kernels could be built.
+func kernels(t *testing.T) int {
+	t.Helper()
+	b := block(t)
+	if _, err := ortkernel.Build(context.Background(), b); errors.Is(err, ortkernel.ErrNoCompiler) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
 	}
 	return b
 }
@@ -133,7 +140,7 @@ func TestPassesKeepNumbers(t *testing.T) {
 			in := inputs(f)
 			want := run(t, engine.ORT{Passes: []ortpass.Pass{}}, f, in)
 			for _, passes := range [][]ortpass.Pass{
-				{ortpass.BlockedConv(b)}, {ortpass.WeightGrad(b)}, ortpass.Default(b),
+				{ortpass.BlockedConv(b, 64)}, {ortpass.WeightGrad(b)}, {ortpass.StridedInputGrad(b)}, ortpass.Default(b),
 			} {
 				got := run(t, engine.ORT{Passes: passes}, f, in)
 				for name, v := range want {
@@ -175,7 +182,7 @@ func TestPassesRewriteWhatTheyShould(t *testing.T) {
 				convs++
 			}
 		}
-		if got := blockedConvs(lower(ortpass.BlockedConv(8))); got != convs {
+		if got := blockedConvs(lower(ortpass.BlockedConv(8, 64))); got != convs {
 			t.Errorf("%v: %d blocked convolutions, want %d", c, got, convs)
 		}
 		grads := 0
@@ -216,40 +223,46 @@ func buildStep(t *testing.T, enc models.ResNet, images, size int) *train.Program
 // TestPassesKeepTheStep compares loss, gradients and new weights of a step. The
 // network is smooth: with ReLU, rounding may put a value on the other side.
 func TestPassesKeepTheStep(t *testing.T) {
-	block(t)
+	b := block(t)
 	enc := models.ResNet{Blocks: []int{1, 1}, Widths: []int{64, 128}, Stem: models.StemCIFAR, Activation: models.SiLU}
-	var results []engine.Tensors
-	for _, m := range []engine.Machine{engine.ORT{}, engine.ORT{Passes: []ortpass.Pass{}}} {
-		step := buildStep(t, enc, 8, 16)
-		p, err := m.Compile(step.Function)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer p.Close()
-		if err := p.Load(engine.Tensors(step.Params.Init(1))); err != nil {
-			t.Fatal(err)
-		}
-		in := step.Inputs(train.Step{Total: 10})
-		r := rand.New(rand.NewPCG(3, 4))
-		views := make([]float32, 16*3*16*16)
-		for i := range views {
-			views[i] = float32(r.NormFloat64())
-		}
-		in[train.InputViews] = engine.NewTensor(views, 16, 3, 16, 16)
-		out, err := p.Run(context.Background(), in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for name, v := range p.State() {
-			out[name] = v
-		}
-		results = append(results, out)
-	}
-	for name, v := range results[1] {
-		if worst := relative(results[0][name].Float32s(), v.Float32s()); !(worst <= 1e-4) {
-			t.Errorf("%s differs by %g of its largest value", name, worst)
+	step := buildStep(t, enc, 8, 16)
+	plain := runStep(t, engine.ORT{Passes: []ortpass.Pass{}}, step)
+	for _, passes := range [][]ortpass.Pass{ortpass.Default(b), ortpass.WithKernels(kernels(t))} {
+		got := runStep(t, engine.ORT{Passes: passes}, step)
+		for name, v := range plain {
+			if worst := relative(got[name].Float32s(), v.Float32s()); !(worst <= 1e-4) {
+				t.Errorf("%s differs by %g of its largest value after %v", name, worst, engine.PassNames(passes))
+			}
 		}
 	}
+}
+
+// runStep returns the results of a step, its gradients and the new parameters.
+func runStep(t *testing.T, m engine.Machine, step *train.Program) engine.Tensors {
+	t.Helper()
+	p, err := m.Compile(step.Function)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := p.Load(engine.Tensors(step.Params.Init(1))); err != nil {
+		t.Fatal(err)
+	}
+	in := step.Inputs(train.Step{Total: 10})
+	r := rand.New(rand.NewPCG(3, 4))
+	views := make([]float32, 16*3*16*16)
+	for i := range views {
+		views[i] = float32(r.NormFloat64())
+	}
+	in[train.InputViews] = engine.NewTensor(views, 16, 3, 16, 16)
+	out, err := p.Run(context.Background(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range p.State() {
+		out[name] = v
+	}
+	return out
 }
 
 // TestPassesKnowTheStep guards the patterns: when the lowering writes a gradient
@@ -263,9 +276,10 @@ func TestPassesKnowTheStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Of 20 convolutions all but the stem are rewritten; of their input gradients
-	// those with stride 1, which are 13; of their weight gradients those of 3x3.
-	const want = 19 + 13 + 16
+	// All 20 convolutions are rewritten; of their input gradients the 13 with stride 1,
+	// and those with stride 2, which become four, or one where the kernel is 1x1; of
+	// their weight gradients those of 3x3 behind the stem.
+	const want = 20 + 13 + 3*4 + 3*1 + 16
 	if err := ortpass.Apply(m, ortpass.Default(16)...); err != nil {
 		t.Fatal(err)
 	}

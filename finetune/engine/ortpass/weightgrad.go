@@ -1,7 +1,6 @@
 package ortpass
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/sslrt/sslrt/models/onnx"
@@ -20,7 +19,7 @@ import (
 // places. All u together are a batch. Its long rows, the C channels, are what the
 // blocked kernel is fast at.
 func WeightGrad(block int) Pass {
-	return Pass{Name: fmt.Sprintf("blocked-weight-gradient-%d", block), run: func(e *editor) {
+	return Pass{Name: "blocked-weight-gradient", run: func(e *editor) {
 		for _, n := range slices.Clone(e.g.Nodes) {
 			if w := matchWeightGrad(e, n); w != nil && w.pays(int64(block)) {
 				w.rewrite(e, int64(block))

@@ -1,0 +1,196 @@
+package ortpass_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/sslrt/sslrt/export"
+	"github.com/sslrt/sslrt/finetune/engine"
+	"github.com/sslrt/sslrt/finetune/engine/ortpass"
+	"github.com/sslrt/sslrt/models"
+	"github.com/sslrt/sslrt/models/onnx"
+	"github.com/sslrt/sslrt/models/op"
+)
+
+// kernelCases are convolutions beside convCases that the kernel alone takes.
+var kernelCases = []convCase{
+	{n: 2, c: 16, h: 5, w: 6, k: 16, kernel: [2]int{3, 3}, conv: op.Conv{Pad: [4]int{1, 1, 1, 1}}},
+	{n: 3, c: 3, h: 9, w: 8, k: 32, kernel: [2]int{3, 3}, conv: op.Conv{Pad: [4]int{1, 1, 1, 1}}},
+	{n: 2, c: 3, h: 21, w: 20, k: 48, kernel: [2]int{7, 7}, conv: op.Conv{Stride: [2]int{2, 2}, Pad: [4]int{3, 3, 3, 3}}},
+	{n: 5, c: 1, h: 8, w: 8, k: 16, kernel: [2]int{4, 4}, conv: op.Conv{Stride: [2]int{4, 4}}},
+	{n: 7, c: 48, h: 8, w: 6, k: 48, kernel: [2]int{3, 3}, conv: op.Conv{Stride: [2]int{2, 2}, Pad: [4]int{1, 1, 1, 1}}},
+	{n: 2, c: 64, h: 40, w: 36, k: 16, kernel: [2]int{1, 1}, conv: op.Conv{Stride: [2]int{2, 2}}},
+	{n: 2, c: 32, h: 6, w: 6, k: 32, kernel: [2]int{5, 5}, conv: op.Conv{Stride: [2]int{3, 2}, Dilation: [2]int{1, 2}, Pad: [4]int{4, 1, 0, 3}}},
+}
+
+func TestKernelsKeepNumbers(t *testing.T) {
+	b := kernels(t)
+	for _, c := range append(kernelCases, convCases...) {
+		t.Run(c.String(), func(t *testing.T) {
+			f := c.function(t)
+			in := inputs(f)
+			want := run(t, engine.ORT{Passes: []ortpass.Pass{}}, f, in)
+			got := run(t, engine.ORT{Passes: ortpass.WithKernels(b)}, f, in)
+			for name, v := range want {
+				if worst := relative(got[name].Float32s(), v.Float32s()); !(worst <= 1e-5) {
+					t.Errorf("%s differs by %g of its largest value", name, worst)
+				}
+			}
+		})
+	}
+}
+
+func TestWeightGradKernelIsUsed(t *testing.T) {
+	for _, c := range append(kernelCases, convCases...) {
+		m, err := export.Lower(c.function(t).Outputs, export.Options{Shapes: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ortpass.Apply(m, ortpass.WeightGradKernel(16)); err != nil {
+			t.Fatal(err)
+		}
+		want := 1
+		if c.k%16 != 0 || c.conv.Groups > 1 {
+			want = 0
+		}
+		if got := count(m, "ConvWeightGrad"); got != want {
+			t.Errorf("%v: %d weight gradients by the kernel, want %d", c, got, want)
+		}
+	}
+}
+
+func count(m *onnx.Model, opType string) (n int) {
+	for _, node := range m.Graph.Nodes {
+		if node.OpType == opType {
+			n++
+		}
+	}
+	return n
+}
+
+// normCase is a batch normalisation with what may follow it.
+type normCase struct {
+	n, c, h, w int
+	add, relu  bool
+	other      bool // the gradient and the results have a second user
+}
+
+func (c normCase) String() string {
+	return fmt.Sprintf("%dx%dx%dx%d add=%v relu=%v other=%v", c.n, c.c, c.h, c.w, c.add, c.relu, c.other)
+}
+
+// function returns the results of the case and all gradients of the sum of their
+// products with dy.
+func (c normCase) function(t *testing.T) engine.Function {
+	t.Helper()
+	g := op.NewGraph()
+	x := g.Input("x", op.Float32, op.Batched(c.n, c.c, c.h, c.w))
+	weight := g.Input("weight", op.Float32, op.Dims(c.c))
+	bias := g.Input("bias", op.Float32, op.Dims(c.c))
+	dy := g.Input("dy", op.Float32, op.Batched(c.n, c.c, c.h, c.w))
+	leaves := []*op.Node{x, weight, bias}
+	x = op.Scale(x, 2) // as a layer before it would, so that its gradient is not the end
+	y, mean, variance := op.BatchNormTrain(x, weight, bias, 1e-5)
+	if c.add {
+		residual := g.Input("residual", op.Float32, op.Batched(c.n, c.c, c.h, c.w))
+		leaves = append(leaves, residual)
+		y = op.Add(y, residual)
+	}
+	if c.relu {
+		y = op.ReLU(y)
+	}
+	outputs := []export.Output{{Name: "y", Node: y}, {Name: "mean", Node: mean}, {Name: "variance", Node: variance}}
+	loss := op.Sum(op.Mul(y, dy), false)
+	if c.other {
+		loss = op.Add(loss, op.Sum(op.Mul(op.Mul(y, y), op.Scale(dy, .3)), false))
+	}
+	grads, err := engine.Backprop(loss, leaves...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, n := range grads {
+		outputs = append(outputs, export.Output{Name: "d" + leaves[i].Name, Node: n})
+	}
+	return engine.Function{Outputs: outputs}
+}
+
+func TestNormKernel(t *testing.T) {
+	b := kernels(t)
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, add := range []bool{false, true} {
+		for _, relu := range []bool{false, true} {
+			for _, other := range []bool{false, true} {
+				for _, size := range [][4]int{{4, b, 5, 3}, {3, 3 * b, 1, 1}, {2, 2 * b, 8, 8}} {
+					c := normCase{size[0], size[1], size[2], size[3], add, relu, other}
+					t.Run(c.String(), func(t *testing.T) {
+						f := c.function(t)
+						in := inputs(f)
+						x := in["x"].Float32s()
+						for i := range x { // a mean far from 0, whose square must not drown the variance
+							x[i] = x[i]*.1 + 30 + r.Float32()*.01
+						}
+						want := run(t, engine.Go{}, f, in)
+						got := run(t, engine.ORT{Passes: []ortpass.Pass{ortpass.NormKernel(b)}}, f, in)
+						for name, v := range want {
+							if worst := relative(got[name].Float32s(), v.Float32s()); !(worst <= 2e-5) {
+								t.Errorf("%s differs by %g of its largest value", name, worst)
+							}
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// TestKernelsKeepTheStep runs a step of a network with every kind of block on both.
+func TestKernelsKeepTheStep(t *testing.T) {
+	b := kernels(t)
+	enc := models.ResNet{Blocks: []int{2, 2}, Widths: []int{b, 2 * b}, Stem: models.StemCIFAR, Activation: models.ReLU}
+	step := buildStep(t, enc, 8, 16)
+	want := runStep(t, engine.ORT{Passes: []ortpass.Pass{}}, step)
+	got := runStep(t, engine.ORT{Passes: ortpass.WithKernels(b)}, step)
+	for name, v := range want {
+		// Rounding may put a value on the other side of ReLU, so not each gradient but
+		// their direction and length must agree.
+		var dot, a2, b2 float64
+		for i, x := range v.Float32s() {
+			y := float64(got[name].Float32s()[i])
+			dot, a2, b2 = dot+float64(x)*y, a2+float64(x)*float64(x), b2+y*y
+		}
+		if distance := math.Sqrt(math.Max(a2+b2-2*dot, 0) / math.Max(a2, 1e-20)); !(distance <= 2e-3) {
+			t.Errorf("%s differs by %g of its length", name, distance)
+		}
+	}
+}
+
+// TestKernelsKnowTheStep guards the patterns: nothing of a ResNet's stages may stay in
+// the plain form.
+func TestKernelsKnowTheStep(t *testing.T) {
+	enc, err := models.NewResNet("resnet18", models.StemCIFAR, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := engine.ORT{}.Lower(buildStep(t, enc, 8, 32).Function, export.Options{Shapes: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ortpass.Apply(m, ortpass.WithKernels(16)...); err != nil {
+		t.Fatal(err)
+	}
+	for opType, want := range map[string]int{
+		"ConvWeightGrad": 20, "BatchNorm": 12, "BatchNormAdd": 8, "BatchNormGrad": 12, "BatchNormAddGrad": 8,
+		"ConvTranspose": 0, "BatchNormalization": 2, // of the projector
+	} {
+		if got := count(m, opType); got != want {
+			t.Errorf("%d nodes %s, want %d", got, opType, want)
+		}
+	}
+	for _, n := range m.Graph.Nodes {
+		if n.OpType == "Conv" && n.Domain == "" {
+			t.Errorf("%s stayed in the plain layout", n.Name)
+		}
+	}
+}
