@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	goruntime "runtime"
 	"strconv"
 	"strings"
 
@@ -33,7 +34,7 @@ func (f *encoderFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.device, "device", "cpu", "where to run: cpu or cuda:N")
 	fl.IntVar(&f.threads, "threads", 0, "threads of the model (0: one per processor)")
 	fl.IntVar(&f.job.Workers, "workers", 0, "images decoded at the same time (0: one per processor)")
-	fl.IntVar(&f.job.BatchSize, "batch-size", 64, "images prepared together; changes no result")
+	fl.IntVar(&f.job.BatchSize, "batch-size", 16, "images prepared together; changes no result")
 	fl.BoolVar(&f.strict, "strict", false, "exit with 1 instead of 3 when images were skipped")
 	fl.StringVar(&f.layer, "layer", "", `output of the model to take (default "embedding", or the only one)`)
 	fl.StringVar(&f.size, "image-size", "", "of a foreign model: pixels, 224 or HEIGHTxWIDTH")
@@ -58,11 +59,23 @@ func leaveOut(cmd *cobra.Command, names ...string) {
 	}
 }
 
-// load opens the model.
-func (f *encoderFlags) load(path string) (*runtime.Encoder, error) {
+// load opens the model for a few images.
+func (f *encoderFlags) load(path string) (*runtime.Encoder, error) { return f.loadFor(path, 0) }
+
+// manyImages are worth a model that is loaded for throughput, not for a fast answer.
+const manyImages = 256
+
+// loadFor opens the model for a job of this many images.
+func (f *encoderFlags) loadFor(path string, images int) (*runtime.Encoder, error) {
 	opt, err := f.options()
 	if err != nil {
 		return nil, err
+	}
+	if images >= manyImages {
+		opt.Runs = f.threads
+		if f.threads == 0 {
+			opt.Runs = goruntime.GOMAXPROCS(0)
+		}
 	}
 	if _, err := os.Stat(path); path == pixels && errors.Is(err, os.ErrNotExist) {
 		return loadPixels(opt)
