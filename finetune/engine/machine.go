@@ -47,6 +47,10 @@ type Program interface {
 	// State returns copies of the parameters' current values.
 	State() Tensors
 
+	// Values returns the current values themselves, which may be overwritten by the
+	// next Run or Load and must not be changed.
+	Values() Tensors
+
 	// Before returns copies of their values before the last Run.
 	Before() Tensors
 
@@ -138,6 +142,14 @@ func value(what string, n *op.Node, from Tensors) (*tensor.Dense, error) {
 }
 
 func clone(v *tensor.Dense) *tensor.Dense { return v.Clone().(*tensor.Dense) }
+
+func clones(values Tensors) Tensors {
+	out := Tensors{}
+	for name, v := range values {
+		out[name] = clone(v)
+	}
+	return out
+}
 
 // NewTensor returns a tensor over data. It panics when the sizes do not fit.
 func NewTensor[T float32 | int64 | int32 | bool](data []T, sizes ...int) *tensor.Dense {

@@ -219,10 +219,12 @@ func (p *ortProgram) Run(ctx context.Context, in Tensors) (Tensors, error) {
 	return result, nil
 }
 
-func (p *ortProgram) State() Tensors {
+func (p *ortProgram) State() Tensors { return clones(p.Values()) }
+
+func (p *ortProgram) Values() Tensors {
 	out := Tensors{}
 	for n, s := range p.params {
-		out[n.Name] = clone(s.read.dense)
+		out[n.Name] = s.read.dense
 	}
 	return out
 }
