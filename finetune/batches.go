@@ -37,13 +37,13 @@ func (c *Config) sources(src augment.Source) (full, learn, valid augment.Source,
 }
 
 // addBatch adds the views, and the labels where the step takes them, to its inputs.
+// The views are the batch's own memory.
 func addBatch(in engine.Tensors, step *train.Program, b *augment.Batch, c *Config) error {
 	n := len(b.Index)
-	views := make([]float32, 0, len(b.Views)*n*c.Channels*c.ImageSize*c.ImageSize)
-	for _, v := range b.Views {
-		views = append(views, v...)
+	if len(b.Groups) != 1 {
+		return fmt.Errorf("finetune: method %s takes views of one size, got %v", c.Method, b.Sizes)
 	}
-	in[train.InputViews] = engine.NewTensor(views, len(b.Views)*n, c.Channels, c.ImageSize, c.ImageSize)
+	in[train.InputViews] = engine.NewTensor(b.Groups[0], len(b.Views)*n, c.Channels, c.ImageSize, c.ImageSize)
 	if step.Labels {
 		labels := make([]int64, n)
 		for i, l := range b.Labels {
