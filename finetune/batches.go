@@ -11,10 +11,14 @@ import (
 // loader reads an epoch (from 0 up) of a source for a step, from one of its batches
 // on.
 func (c *Config) loader(src augment.Source, step *train.Program, epoch, batch int) (*augment.Loader, error) {
+	prefetch := 0 // the loader's default
+	if c.Chunk > 0 {
+		prefetch = 1 // such batches are large, and their steps long
+	}
 	return augment.NewLoader(src, augment.LoaderOptions{
 		BatchSize: c.BatchSize, Views: c.ViewPlan(step.Views), Preprocess: c.Preprocess(),
 		Seed: c.Seed, Epoch: epoch, StartBatch: batch,
-		Shuffle: true, DropLast: true, Workers: c.Workers,
+		Shuffle: true, DropLast: true, Workers: c.Workers, Prefetch: prefetch,
 	})
 }
 

@@ -21,6 +21,10 @@ type Function struct {
 	// Carry lists the parameters that a run replaces. All others keep the value
 	// they were loaded with.
 	Carry []Carry
+
+	// LargeConstants says that constants are as large as what is computed. ONNX Runtime
+	// then computes what depends on constants alone in each run, and keeps none of it.
+	LargeConstants bool
 }
 
 // Carry says that after a run the parameter Param has the value of Next.

@@ -73,6 +73,9 @@ func (m ORT) Compile(f Function) (Program, error) {
 	// Threads that wait busily save a few percent of a step on an idle machine and
 	// lose far more beside the workers that decode and augment, or any other load.
 	opt.Config = map[string]string{"session.intra_op.allow_spinning": "0"}
+	if f.LargeConstants {
+		opt.Config["optimization.disable_specified_optimizers"] = "ConstantFolding"
+	}
 	maps.Copy(opt.Config, m.Options.Config)
 	// The model reads only what its outputs depend on.
 	for _, in := range model.Graph.Inputs {

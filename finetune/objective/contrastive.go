@@ -13,8 +13,8 @@ const normEps = 1e-12
 const masked = -1e9
 
 // blockSize is the number of similarities that are held at once: a batch that has more
-// of them, of more than 1,024 images, is compared in blocks of rows. Tests cut it short.
-var blockSize = 1 << 22
+// of them, of more than 724 images, is compared in blocks of rows. Tests cut it short.
+var blockSize = 1 << 21
 
 // blocks divides the rows of a matrix with so many columns.
 func blocks(rows, columns int) (parts [][2]int) {

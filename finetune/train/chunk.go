@@ -68,6 +68,9 @@ func buildChunks(c Config) (*Program, error) {
 	if len(compare.Specs()) > 0 || compare.views != nil {
 		return fail(fmt.Errorf("the loss of %T depends on more than rows", c.Objective))
 	}
+	// Folded, the gradient of each term would leave matrices as large as its similarities:
+	// at 8,192 views 0.8 GB.
+	ch.compare.LargeConstants = true
 	ch.compare.Outputs = append([]export.Output{{Name: seedName, Node: dz}, {Name: OutputLoss, Node: loss}}, compare.metrics...)
 
 	c.Objective, c.BatchSize = seeded{o}, c.Chunk
