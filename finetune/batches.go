@@ -11,10 +11,14 @@ import (
 // loader reads an epoch (from 0 up) of a source for a step, from one of its batches
 // on.
 func (c *Config) loader(src augment.Source, step *train.Program, epoch, batch int) (*augment.Loader, error) {
+	prefetch := 0 // the loader's default
+	if c.Chunk > 0 {
+		prefetch = 1 // such batches are large, and their steps long
+	}
 	return augment.NewLoader(src, augment.LoaderOptions{
 		BatchSize: c.BatchSize, Views: c.ViewPlan(step.Views), Preprocess: c.Preprocess(),
 		Seed: c.Seed, Epoch: epoch, StartBatch: batch,
-		Shuffle: true, DropLast: true, Workers: c.Workers,
+		Shuffle: true, DropLast: true, Workers: c.Workers, Prefetch: prefetch,
 	})
 }
 
@@ -37,13 +41,13 @@ func (c *Config) sources(src augment.Source) (full, learn, valid augment.Source,
 }
 
 // addBatch adds the views, and the labels where the step takes them, to its inputs.
+// The views are the batch's own memory.
 func addBatch(in engine.Tensors, step *train.Program, b *augment.Batch, c *Config) error {
 	n := len(b.Index)
-	views := make([]float32, 0, len(b.Views)*n*c.Channels*c.ImageSize*c.ImageSize)
-	for _, v := range b.Views {
-		views = append(views, v...)
+	if len(b.Groups) != 1 {
+		return fmt.Errorf("finetune: method %s takes views of one size, got %v", c.Method, b.Sizes)
 	}
-	in[train.InputViews] = engine.NewTensor(views, len(b.Views)*n, c.Channels, c.ImageSize, c.ImageSize)
+	in[train.InputViews] = engine.NewTensor(b.Groups[0], len(b.Views)*n, c.Channels, c.ImageSize, c.ImageSize)
 	if step.Labels {
 		labels := make([]int64, n)
 		for i, l := range b.Labels {

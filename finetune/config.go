@@ -102,12 +102,13 @@ type Config struct {
 	Mixup          float64  `yaml:"mixup,omitempty"`
 	CutMix         float64  `yaml:"cutmix,omitempty"`
 
-	Epochs       int     `yaml:"epochs"`     // default 200
-	BatchSize    int     `yaml:"batch_size"` // images; default 128
-	Accumulate   int     `yaml:"accumulate"` // batches whose gradients make one step; default 1
-	Optimizer    string  `yaml:"optimizer"`  // sgd (default; adam for autoencoders), adam, adamw, rmsprop, lars
-	LR           float64 `yaml:"lr"`         // default by the optimiser, see Resolve
-	Momentum     float64 `yaml:"momentum"`   // default 0.9
+	Epochs       int     `yaml:"epochs"`          // default 200
+	BatchSize    int     `yaml:"batch_size"`      // images; default 128
+	Accumulate   int     `yaml:"accumulate"`      // batches whose gradients make one step; default 1
+	Chunk        int     `yaml:"chunk,omitempty"` // images of a piece of a batch, which bound its memory; 0: all at once
+	Optimizer    string  `yaml:"optimizer"`       // sgd (default; adam for autoencoders), adam, adamw, rmsprop, lars
+	LR           float64 `yaml:"lr"`              // default by the optimiser, see Resolve
+	Momentum     float64 `yaml:"momentum"`        // default 0.9
 	Nesterov     bool    `yaml:"nesterov"`
 	WeightDecay  float64 `yaml:"weight_decay"`  // negative, the default: by the optimiser
 	ExcludeNorms bool    `yaml:"exclude_norms"` // no decay for norms and biases; lars never has

@@ -104,7 +104,7 @@ func (c *Config) Step(stepsPerEpoch int) (*train.Program, error) {
 		Objective: o,
 		Optimizer: c.optimizer(),
 		Rate:      c.schedule(stepsPerEpoch).Rate,
-		BatchSize: c.BatchSize, Accumulate: c.Accumulate,
+		BatchSize: c.BatchSize, Accumulate: c.Accumulate, Chunk: c.Chunk,
 		Image:    []int{c.Channels, c.ImageSize, c.ImageSize},
 		GradNorm: true,
 		Frozen:   c.frozen,

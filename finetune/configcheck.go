@@ -77,6 +77,9 @@ func (c *Config) Resolve(src augment.Source) error {
 			return fmt.Errorf("finetune: method %s needs images of two classes or more (class subfolders)", c.Method)
 		}
 	}
+	if err := c.checkChunk(); err != nil {
+		return err
+	}
 	if c.Method == MethodSupervised {
 		if err := c.validateSupervised(); err != nil {
 			return err
@@ -100,6 +103,24 @@ func (c *Config) Resolve(src augment.Source) error {
 		return err
 	}
 	return c.checkBestBy(len(src.Classes()) > 1)
+}
+
+// checkChunk refuses chunks that do not fit the batch, or the method.
+func (c *Config) checkChunk() error {
+	if c.Chunk == 0 {
+		return nil
+	}
+	if c.Chunk < 1 || c.BatchSize%c.Chunk != 0 {
+		return fmt.Errorf("finetune: chunk is %d: want a divisor of the batch size %d, or 0 for the batch at once", c.Chunk, c.BatchSize)
+	}
+	o, err := c.Objective()
+	if err != nil {
+		return err
+	}
+	if _, ok := o.(train.Comparer); !ok {
+		return fmt.Errorf("finetune: method %s cannot be computed in chunks: they are for losses that compare the images of a batch, that of %s; accumulate averages batches in the memory of one", c.Method, MethodSimCLR)
+	}
+	return nil
 }
 
 // checkBestBy refuses a metric that the run will not have.

@@ -26,6 +26,10 @@ type Agreement struct {
 // left alone, a ReLU network separates for any two float32 programs.
 func CrossCheck(ctx context.Context, c Config, src augment.Source, batchSize, steps int) (Agreement, error) {
 	c.BatchSize, c.Accumulate = min(batchSize, src.Len()), 1
+	if c.Chunk > 0 { // two of them, or more
+		c.Chunk = min(c.Chunk, max(1, c.BatchSize/2))
+		c.BatchSize -= c.BatchSize % c.Chunk
+	}
 	var a Agreement
 	var programs [2]engine.Program
 	var step *train.Program
@@ -39,7 +43,7 @@ func CrossCheck(ctx context.Context, c Config, src augment.Source, batchSize, st
 		if step, err = c.Step(src.Len() / c.BatchSize); err != nil {
 			return a, err
 		}
-		if programs[i], err = machine.Compile(step.Function); err != nil {
+		if programs[i], err = step.Compile(machine); err != nil {
 			return a, err
 		}
 		defer programs[i].Close()

@@ -107,7 +107,7 @@ func sumsOf(text string) (s sums, err error) {
 // either holds images back for validation or does not.
 func epochMetrics(step *train.Program, labelled, validated bool) []string {
 	names := map[string]bool{train.OutputLoss: true, metricKNN: labelled && !validated, metricAccuracy: validated}
-	for _, o := range step.Function.Outputs {
+	for _, o := range step.Outputs {
 		switch {
 		case o.Node.Size() == 1:
 			names[o.Name] = true

@@ -241,6 +241,9 @@ func VerifyExported(ctx context.Context, run *Run, file string, opt CheckOptions
 	}
 	out.Step = info.Step
 	if out.Kind == onnx.KindTrainStep {
+		if _, err := run.kind(out.Kind); err != nil {
+			return out, err
+		}
 		if out.Info.Batch != run.Config.BatchSize {
 			return out, fmt.Errorf("finetune: verify %s: its batch is %d, that of the run %d", file, out.Info.Batch, run.Config.BatchSize)
 		}
@@ -284,6 +287,9 @@ func (r *Run) kind(part string) (string, error) {
 	case onnx.KindTrainStep:
 		if c.Method == MethodImported {
 			return "", fmt.Errorf("finetune: %s is imported, nothing is trained in it: start a run from it by --init", r.Dir)
+		}
+		if c.Chunk > 0 {
+			return "", fmt.Errorf("finetune: a training step of %s is computed in chunks of %d images: it is several graphs and cannot be one file; a run without chunk has one", r.Dir, c.Chunk)
 		}
 		return part, nil
 	case onnx.KindEncoder:
@@ -385,6 +391,7 @@ func (r *Run) summary(info CheckpointInfo) (json.RawMessage, error) {
 		NoiseLevel  float64 `json:"noise_level,omitempty"`
 		BatchSize   int     `json:"batch_size"`
 		Accumulate  int     `json:"accumulate,omitempty"` // batches a step, where it is not 1
+		Chunk       int     `json:"chunk,omitempty"`      // images of a piece of a batch
 		LR          float64 `json:"lr"`
 		WeightDecay float64 `json:"weight_decay"`
 		Epochs      int     `json:"epochs"`
@@ -393,7 +400,7 @@ func (r *Run) summary(info CheckpointInfo) (json.RawMessage, error) {
 		Weights     string  `json:"weights,omitempty"` // WeightsBest, where it is not the last
 		EMA         float64 `json:"ema,omitempty"`     // rate of the average that the weights are
 		Seed        uint64  `json:"seed"`
-	}{encoder, c.Width, c.Stem, c.Patch, c.Pool, c.Projector, c.Loss, c.Temperature, c.Noise, c.NoiseLevel, c.BatchSize, c.Accumulate, c.LR, c.WeightDecay,
+	}{encoder, c.Width, c.Stem, c.Patch, c.Pool, c.Projector, c.Loss, c.Temperature, c.Noise, c.NoiseLevel, c.BatchSize, c.Accumulate, c.Chunk, c.LR, c.WeightDecay,
 		c.Epochs, info.Epoch, info.Step, info.weights, c.EMA, c.Seed}
 	if c.Accumulate == 1 {
 		s.Accumulate = 0

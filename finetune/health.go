@@ -91,12 +91,16 @@ func (t *trainer) checkHealth(metrics map[string]float64) {
 // diagnose names the layer where a step first gave NaN or an infinite value.
 func (t *trainer) diagnose(ctx context.Context, in engine.Tensors) string {
 	t.warn("the loss is not a number: running the step again on the Go machine to find the first layer that went bad")
-	n, err := engine.FirstNonFinite(ctx, t.step.Function, t.program.Before(), in)
+	n, err := t.step.FirstNonFinite(ctx, t.program.Before(), in)
 	switch {
 	case err != nil:
 		return fmt.Sprintf("the first bad layer was not found: %v", err)
 	case n == nil:
 		return "on the Go machine the step is finite"
 	}
-	return fmt.Sprintf("the first value to go bad is that of %v in layer %s", n.Op, engine.LayerOf(n))
+	layer := engine.LayerOf(n)
+	if layer == "" { // of a step in chunks, whose loss is a function of its own
+		return fmt.Sprintf("the first value to go bad is that of %v in the loss", n.Op)
+	}
+	return fmt.Sprintf("the first value to go bad is that of %v in layer %s", n.Op, layer)
 }

@@ -40,12 +40,12 @@ func DryRun(ctx context.Context, c Config, src augment.Source) (f *Forecast, err
 	if err != nil {
 		return nil, err
 	}
-	program, err := machine.Compile(step.Function)
+	program, err := step.Compile(machine)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, program.Close()) }()
-	f = &Forecast{Plan: Plan{Engine: machine.Name(), EngineWhy: why, Images: src.Len(), StepsPerEpoch: perEpoch},
+	f = &Forecast{Plan: Plan{Engine: machine.Name(), EngineWhy: why, Images: src.Len(), StepsPerEpoch: perEpoch, Statistics: len(step.Statistics) > 0},
 		Steps: c.Epochs * perEpoch, Compile: time.Since(started)}
 	for _, s := range step.Params.Trainable() {
 		f.Weights += s.Node.Size()

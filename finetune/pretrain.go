@@ -16,6 +16,7 @@ type Plan struct {
 	Weights       int // trainable values
 	Images        int
 	StepsPerEpoch int
+	Statistics    bool           // the network normalises by statistics of the batch
 	Start         CheckpointInfo // where it begins; zero without --resume
 }
 
@@ -43,7 +44,8 @@ type EpochReport struct {
 // Events tell how a run goes. A nil function is not called.
 type Events struct {
 	Started func(Plan)
-	Step    func(Progress) // after each batch: a step has several where gradients accumulate
+	Step    func(Progress)        // after each batch: a step has several where gradients accumulate
+	Chunk   func(done, total int) // after each pass of a chunk, where a step has chunks
 	Epoch   func(EpochReport)
 	Warn    func(string)
 }

@@ -79,7 +79,7 @@ func (t *trainer) prepare() error {
 	if t.step, err = c.Step(t.perEp); err != nil {
 		return err
 	}
-	if t.program, err = machine.Compile(t.step.Function); err != nil {
+	if t.program, err = t.step.Compile(machine); err != nil {
 		return err
 	}
 	state, info, damage, err := t.loadCheckpoint()
@@ -115,13 +115,16 @@ func (t *trainer) prepare() error {
 			return err
 		}
 	}
+	if chunked, ok := t.program.(*train.ChunkedStep); ok {
+		chunked.Progress = t.ev.Chunk
+	}
 	weights := 0
 	for _, s := range t.step.Params.Trainable() {
 		weights += s.Node.Size()
 	}
 	if t.ev.Started != nil {
 		t.ev.Started(Plan{Dir: t.Dir, Engine: machine.Name(), EngineWhy: why, Weights: weights,
-			Images: t.src.Len(), StepsPerEpoch: t.perEp, Start: info})
+			Images: t.src.Len(), StepsPerEpoch: t.perEp, Statistics: len(t.step.Statistics) > 0, Start: info})
 	}
 	return nil
 }
@@ -238,14 +241,14 @@ func (t *trainer) epoch(ctx context.Context) error {
 		}
 		t.reportSkipped(b.Skipped)
 		in, err := t.inputs(b)
-		loader.Release(b)
 		if err != nil {
 			return err
 		}
 		if err := t.batch(ctx, in); err != nil {
 			return err
 		}
-		// The end of the epoch comes before everything that may stop the run.
+		// The end of the epoch comes before everything that may stop the run. Its last
+		// views are shown, and stay.
 		if t.at.endsEpoch(t.perEp) {
 			t.measureRank()
 			if !math.IsNaN(t.rank) {
@@ -253,6 +256,7 @@ func (t *trainer) epoch(ctx context.Context) error {
 			}
 			return nil
 		}
+		loader.Release(b)
 		if t.pace.now()-t.saved > saveEvery {
 			if err := t.save(false); err != nil {
 				return err
@@ -267,8 +271,13 @@ func (t *trainer) epoch(ctx context.Context) error {
 // batch runs the step's program once.
 func (t *trainer) batch(ctx context.Context, in engine.Tensors) error {
 	c := &t.Config
-	// A run of the program is not interrupted: ctx ends training between two.
-	out, err := t.program.Run(context.WithoutCancel(ctx), in)
+	// A run of the program is not interrupted: ctx ends training between two. A step in
+	// chunks takes long, and leaves the state alone when it is interrupted.
+	running := context.WithoutCancel(ctx)
+	if t.step.Chunked() {
+		running = ctx
+	}
+	out, err := t.program.Run(running, in)
 	if err != nil {
 		return err
 	}

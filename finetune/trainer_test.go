@@ -55,6 +55,7 @@ func TestInterruptedRunLeavesTheSameFiles(t *testing.T) {
 	for name, change := range map[string]func(*finetune.Config){
 		"plain":       func(*finetune.Config) {},
 		"accumulated": func(c *finetune.Config) { c.Accumulate, c.Optimizer, c.LR = 2, "adam", 0 },
+		"in chunks":   func(c *finetune.Config) { c.Accumulate, c.Chunk = 2, 2 },
 		"averaged":    func(c *finetune.Config) { c.EMA, c.BestBy, c.ClipNorm = 0.9, "knn", 1 },
 	} {
 		for _, engine := range engines(t) {
@@ -73,6 +74,38 @@ func TestInterruptedRunLeavesTheSameFiles(t *testing.T) {
 			}
 			if lines := strings.Count(readFile(t, straight, "metrics.jsonl"), "\n"); lines != c.Epochs {
 				t.Errorf("%s on %s: %d lines of metrics, want %d", name, engine, lines, c.Epochs)
+			}
+		}
+	}
+}
+
+// A step in chunks takes long: it is given up where it is.
+func TestInterruptedWithinAStep(t *testing.T) {
+	src := open(t, pictures(t, 20))
+	for _, engine := range engines(t) {
+		c := small(engine)
+		c.Chunk = 2 // of 8: a step has 8 passes
+		straight, stopped := begin(t, c, src), begin(t, c, src)
+		trainStopping(t, straight, src)
+		for _, pass := range []int{2, 7, 8 + 5} {
+			ctx, cancel := context.WithCancel(context.Background())
+			seen, steps := 0, 0
+			_, err := finetune.Pretrain(ctx, stopped, src, finetune.Events{
+				Step: func(finetune.Progress) { steps++ },
+				Chunk: func(done, total int) {
+					if seen++; seen == pass {
+						cancel()
+					}
+				}})
+			cancel()
+			if !errors.Is(err, context.Canceled) || steps != pass/8 {
+				t.Errorf("%s, stopped in pass %d: %d steps, %v", engine, pass, steps, err)
+			}
+		}
+		trainStopping(t, stopped, src)
+		for _, file := range []string{"metrics.jsonl", "checkpoints/last.safetensors", "checkpoints/best.safetensors"} {
+			if readFile(t, straight, file) != readFile(t, stopped, file) {
+				t.Errorf("%s: %s differs", engine, file)
 			}
 		}
 	}

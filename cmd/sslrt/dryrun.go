@@ -20,6 +20,7 @@ type dryRunResult struct {
 	Parameters    int     `json:"parameters"`
 	Images        int     `json:"images"`
 	BatchSize     int     `json:"batch_size"`
+	Chunk         int     `json:"chunk,omitempty"`
 	Epochs        int     `json:"epochs"`
 	StepsPerEpoch int     `json:"steps_per_epoch"`
 	Steps         int     `json:"steps"`
@@ -40,10 +41,14 @@ func dryRun(ctx context.Context, c finetune.Config, src augment.Source, s stream
 	if g.json {
 		return printJSON(s.out, dryRunResult{
 			Method: c.Method, Encoder: c.Encoder, Width: c.Width, Stem: c.Stem, Patch: c.Patch, ImageSize: c.ImageSize,
-			Parameters: f.Weights, Images: f.Images, BatchSize: c.BatchSize, Epochs: c.Epochs,
+			Parameters: f.Weights, Images: f.Images, BatchSize: c.BatchSize, Chunk: c.Chunk, Epochs: c.Epochs,
 			StepsPerEpoch: f.StepsPerEpoch, Steps: f.Steps, Engine: f.Engine, Compile: f.Compile.Seconds(),
 			Batch: f.Batch.Seconds(), Step: f.Step.Seconds(), Total: f.Total.Seconds(), Memory: f.Memory,
 		})
+	}
+	batch := fmt.Sprint(c.BatchSize)
+	if c.Chunk > 0 {
+		batch += ", " + chunkNote(&c, f.Plan)
 	}
 	memory := "unknown on this system"
 	if f.Memory > 0 {
@@ -54,7 +59,7 @@ encoder      %s, %d px, %d channels
 method       %s, optimizer %s, learning rate %g, schedule %s
 parameters   %d
 images       %d
-batch        %d
+batch        %s
 steps        %d: %d epochs of %d
 engine       %s (%s)
 memory       %s
@@ -65,7 +70,7 @@ all steps    %v; measuring after each epoch comes on top
 `,
 		c.EncoderText(), c.ImageSize, c.Channels,
 		c.Method, c.Optimizer, c.LR, c.Schedule,
-		f.Weights, f.Images, c.BatchSize, f.Steps, c.Epochs, f.StepsPerEpoch, f.Engine, f.EngineWhy, memory,
+		f.Weights, f.Images, batch, f.Steps, c.Epochs, f.StepsPerEpoch, f.Engine, f.EngineWhy, memory,
 		f.Compile.Round(time.Millisecond), f.Batch.Round(time.Millisecond), f.Step.Round(100*time.Microsecond), f.Total.Round(100*time.Millisecond))
 	return err
 }

@@ -49,7 +49,7 @@ func isTerminal(w io.Writer) bool {
 }
 
 func (r *trainReport) events() finetune.Events {
-	return finetune.Events{Started: r.started, Step: r.step, Epoch: r.epoch, Warn: r.warn}
+	return finetune.Events{Started: r.started, Step: r.step, Chunk: r.chunk, Epoch: r.epoch, Warn: r.warn}
 }
 
 func (r *trainReport) started(p finetune.Plan) {
@@ -61,17 +61,47 @@ func (r *trainReport) started(p finetune.Plan) {
 	fmt.Fprintf(r.w, "run %s\n%s, %s, %d px, %.2f million weights\n%d images, %d epochs of %d steps, batch %s, learning rate %g, seed %d\nengine %s: %s\n",
 		p.Dir, c.Method, c.EncoderText(), c.ImageSize, float64(p.Weights)/1e6,
 		p.Images, c.Epochs, p.StepsPerEpoch, batch, c.LR, c.Seed, p.Engine, p.EngineWhy)
+	if c.Chunk > 0 {
+		fmt.Fprintln(r.w, chunkNote(c, p))
+	}
 	if p.Start.Step > 0 || p.Start.Batch > 0 {
 		fmt.Fprintf(r.w, "goes on at step %d\n", p.Start.Step)
 	}
 }
 
-func (r *trainReport) step(p finetune.Progress) {
-	width, every := r.width(), lineEvery
-	if width > 0 {
-		every = barEvery
+// chunkNote says what chunks change.
+func chunkNote(c *finetune.Config, p finetune.Plan) string {
+	if !p.Statistics {
+		return fmt.Sprintf("chunks of %d images; the network has no batch statistics: steps equal those of the whole batch", c.Chunk)
 	}
-	if time.Since(r.shown) < every {
+	return fmt.Sprintf("batch statistics are over chunks of %d images; everything else equals the whole batch", c.Chunk)
+}
+
+// chunk shows how far a long step is.
+func (r *trainReport) chunk(done, total int) {
+	if time.Since(r.shown) < r.every() {
+		return
+	}
+	r.shown = time.Now()
+	text := fmt.Sprintf("this step: %d of %d passes over chunks", done, total)
+	if r.width() > 0 {
+		fmt.Fprintf(r.w, "\r\x1b[K%s", text[:min(len(text), r.width()-1)])
+	} else {
+		fmt.Fprintln(r.w, text)
+	}
+}
+
+// every is the time between two reports of progress.
+func (r *trainReport) every() time.Duration {
+	if r.width() > 0 {
+		return barEvery
+	}
+	return lineEvery
+}
+
+func (r *trainReport) step(p finetune.Progress) {
+	width := r.width()
+	if time.Since(r.shown) < r.every() {
 		return
 	}
 	r.shown = time.Now()

@@ -105,10 +105,12 @@ func kept(n *op.Node, values map[*op.Node]*tensor.Dense) *tensor.Dense {
 	return values[n]
 }
 
-func (p *goProgram) State() Tensors {
+func (p *goProgram) State() Tensors { return clones(p.Values()) }
+
+func (p *goProgram) Values() Tensors {
 	out := Tensors{}
 	for n, v := range p.params {
-		out[n.Name] = clone(v)
+		out[n.Name] = v
 	}
 	return out
 }

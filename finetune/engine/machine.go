@@ -21,6 +21,10 @@ type Function struct {
 	// Carry lists the parameters that a run replaces. All others keep the value
 	// they were loaded with.
 	Carry []Carry
+
+	// LargeConstants says that constants are as large as what is computed. ONNX Runtime
+	// then computes what depends on constants alone in each run, and keeps none of it.
+	LargeConstants bool
 }
 
 // Carry says that after a run the parameter Param has the value of Next.
@@ -46,6 +50,10 @@ type Program interface {
 
 	// State returns copies of the parameters' current values.
 	State() Tensors
+
+	// Values returns the current values themselves, which may be overwritten by the
+	// next Run or Load and must not be changed.
+	Values() Tensors
 
 	// Before returns copies of their values before the last Run.
 	Before() Tensors
@@ -138,6 +146,14 @@ func value(what string, n *op.Node, from Tensors) (*tensor.Dense, error) {
 }
 
 func clone(v *tensor.Dense) *tensor.Dense { return v.Clone().(*tensor.Dense) }
+
+func clones(values Tensors) Tensors {
+	out := Tensors{}
+	for name, v := range values {
+		out[name] = clone(v)
+	}
+	return out
+}
 
 // NewTensor returns a tensor over data. It panics when the sizes do not fit.
 func NewTensor[T float32 | int64 | int32 | bool](data []T, sizes ...int) *tensor.Dense {

@@ -82,6 +82,9 @@ func (m ORT) Compile(f Function) (Program, error) {
 	// Threads that wait busily save a few percent of a step on an idle machine and
 	// lose far more beside the workers that decode and augment, or any other load.
 	opt.Config = map[string]string{"session.intra_op.allow_spinning": "0"}
+	if f.LargeConstants {
+		opt.Config["optimization.disable_specified_optimizers"] = "ConstantFolding"
+	}
 	maps.Copy(opt.Config, m.Options.Config)
 	if slices.ContainsFunc(passes, func(p ortpass.Pass) bool { return p.Kernels }) {
 		library, ok := ortkernel.Find(blockedChannels())
@@ -272,10 +275,12 @@ func (p *ortProgram) Run(ctx context.Context, in Tensors) (Tensors, error) {
 	return result, nil
 }
 
-func (p *ortProgram) State() Tensors {
+func (p *ortProgram) State() Tensors { return clones(p.Values()) }
+
+func (p *ortProgram) Values() Tensors {
 	out := Tensors{}
 	for n, s := range p.params {
-		out[n.Name] = clone(s.read.dense)
+		out[n.Name] = s.read.dense
 	}
 	return out
 }

@@ -45,18 +45,36 @@ func (s SimCLR) Chance(n int) float64 {
 	return math.Log(float64(2*n - 1))
 }
 
-// Loss builds the step; alignment and uniformity of the projections are metrics.
+// Loss builds the step.
 func (s SimCLR) Loss(b *train.Builder) *op.Node {
+	var loss *op.Node
+	for _, term := range s.Compare(b, s.Embed(b)) {
+		if loss != nil {
+			term = op.Add(loss, term)
+		}
+		loss = term
+	}
+	return loss
+}
+
+// Embed returns the projections of all views: [2N, D].
+func (s SimCLR) Embed(b *train.Builder) *op.Node {
 	h := s.Encoder.Forward(b.Scope(NameEncoder), b.Views())
-	z := s.Projector.Forward(b.Scope(NameProjector), h)
+	b.Metric(train.MetricEmbedding, h)
+	return s.Projector.Forward(b.Scope(NameProjector), h)
+}
+
+// Compare returns the terms of the loss of projections z: [2N, D]; their alignment and
+// uniformity are metrics.
+func (s SimCLR) Compare(b *train.Builder, z *op.Node) []*op.Node {
 	b.Metric("alignment", Alignment(z))
 	b.Metric("uniformity", Uniformity(z))
-	b.Metric(train.MetricEmbedding, h)
 	switch s.Contrast {
 	case "", LossNTXent:
-		return NTXent(z, s.Temperature)
+		return meanTerms(ntxentBlocks(z, s.Temperature))
 	case LossInfoNCE:
-		return InfoNCE(op.Slice(z, 0, 0, b.N), op.Slice(z, 0, b.N, 2*b.N), s.Temperature)
+		return meanTerms(infoNCEBlocks(op.Slice(z, 0, 0, b.N), op.Slice(z, 0, b.N, 2*b.N), s.Temperature))
 	}
-	return b.Graph.Fail("objective: unknown loss %q: choose %s or %s", s.Contrast, LossNTXent, LossInfoNCE)
+	b.Graph.Fail("objective: unknown loss %q: choose %s or %s", s.Contrast, LossNTXent, LossInfoNCE)
+	return nil
 }

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/sslrt/sslrt/export"
@@ -24,6 +25,22 @@ type Updater interface {
 	// Update is called once the weights have their new values: b.Get returns
 	// them and b.Set replaces the state.
 	Update(b *Builder)
+}
+
+// Comparer is an Objective whose loss compares rows, one for each view, that a network
+// makes of the views. It can be computed in chunks, see Config.Chunk: Embed must treat
+// each view alone, but for the statistics of normalisation, and what it gives to
+// Builder.Metric must have a row for each view.
+type Comparer interface {
+	Objective
+
+	// Embed builds the forward pass of b.Views(): [V*N, C, H, W] to rows [V*N, D].
+	Embed(b *Builder) *op.Node
+
+	// Compare returns scalars whose sum is the loss of rows z: [V*N, D], those of the
+	// first view of all images first. Several terms bound the memory: the gradient of
+	// one is computed before the next term.
+	Compare(b *Builder, z *op.Node) []*op.Node
 }
 
 // Chancer is an Objective that knows the loss of a network which has learnt
@@ -53,21 +70,57 @@ type Config struct {
 	// Accumulate is the number of batches whose gradients are averaged before the
 	// weights change once; 0 stands for 1. See [Step.Batch].
 	Accumulate int
-	Gradients  bool // return each weight's gradient too, as "grad:" and its name
+
+	// Chunk computes a batch in pieces of so many images, in the memory of one piece,
+	// by cached gradients (Gao et al., 2021, "Scaling deep contrastive learning batch
+	// size under memory limited setup"); 0: at once. The objective must be a Comparer,
+	// BatchSize a multiple. Statistics of normalisation are those of a chunk; all else
+	// is that of the whole batch.
+	Chunk int
+
+	Gradients bool // return each weight's gradient too, as "grad:" and its name
 }
 
 // GradPrefix starts the names of gradients among a step's outputs.
 const GradPrefix = "grad:"
 
-// Program is a training step, ready to be compiled by a machine.
+// Program is a training step, ready to be compiled by Compile.
 type Program struct {
-	Function engine.Function
+	Function engine.Function // the step; of one in chunks the backward pass of a chunk
 	Params   *models.Params
 	Feeds    []Feed
-	Views    int  // of each image
-	Labels   bool // the step takes labels
-	Metrics  []string
-	Images   []string // outputs that are pictures, see Builder.Show
+	Views    int             // of each image
+	Labels   bool            // the step takes labels
+	Outputs  []export.Output // what a run returns
+	Images   []string        // outputs that are pictures, see Builder.Show
+
+	// Statistics are the parameters that forward passes set: BatchNorm's running
+	// statistics, queues.
+	Statistics []string
+
+	chunks *chunks // nil for a step that is one function
+}
+
+// Chunked says whether the step is computed in chunks: it is not one function then.
+func (p *Program) Chunked() bool { return p.chunks != nil }
+
+// Compile makes the step ready to run on a machine. That of a step in chunks is a
+// *ChunkedStep.
+func (p *Program) Compile(m engine.Machine) (engine.Program, error) {
+	if p.chunks != nil {
+		return p.compileChunks(m)
+	}
+	return m.Compile(p.Function)
+}
+
+// FirstNonFinite runs the step's forward passes and its loss on the Go machine and
+// returns the first computed node with a value that is NaN or infinite, nil if there is
+// none.
+func (p *Program) FirstNonFinite(ctx context.Context, params, in engine.Tensors) (*op.Node, error) {
+	if p.chunks != nil {
+		return p.firstNonFiniteChunk(ctx, params, in)
+	}
+	return engine.FirstNonFinite(ctx, p.Function, params, in)
 }
 
 // Build makes the graph of a training step.
@@ -75,12 +128,30 @@ func Build(c Config) (*Program, error) {
 	if c.BatchSize < 1 || len(c.Image) != 3 {
 		return nil, fmt.Errorf("train: want a batch size of at least 1 and an image size C, H, W, got %d and %v", c.BatchSize, c.Image)
 	}
-	g := op.NewGraph()
-	b := &Builder{Params: models.NewParams(g), N: c.BatchSize, image: c.Image, nviews: c.Objective.Views()}
+	if c.Chunk != 0 {
+		return buildChunks(c)
+	}
+	return build(c, c.Accumulate > 1)
+}
+
+// newBuilder returns a builder of a step for n images.
+func (c *Config) newBuilder(n int) *Builder {
+	return &Builder{Params: models.NewParams(op.NewGraph()), N: n, image: c.Image, nviews: c.Objective.Views()}
+}
+
+// build makes a step of one function. With accumulate the gradients of its runs are
+// added up before the weights change.
+func build(c Config, accumulate bool) (*Program, error) {
+	b := c.newBuilder(c.BatchSize)
+	g := b.Graph
 	b.rate = b.Feed(InputRate, op.Dims(), func(s Step, data []float32) { data[0] = float32(c.Rate(s)) })
 	loss := c.Objective.Loss(b)
 	if err := g.Err(); err != nil {
 		return nil, fmt.Errorf("train: %w", err)
+	}
+	var statistics []string
+	for _, s := range b.Changed() {
+		statistics = append(statistics, s.Name)
 	}
 	var weights []models.Spec
 	for _, s := range b.Trainable() {
@@ -117,8 +188,8 @@ func Build(c Config) (*Program, error) {
 			u.Update(b)
 		}
 	}
-	if c.Accumulate > 1 {
-		b.accumulate(c.Accumulate, weights, grads, update)
+	if accumulate {
+		b.accumulate(max(1, c.Accumulate), weights, grads, update)
 	} else {
 		update(grads)
 	}
@@ -126,16 +197,14 @@ func Build(c Config) (*Program, error) {
 		return nil, fmt.Errorf("train: %w", err)
 	}
 
-	p := &Program{Params: b.Params, Feeds: b.feeds, Views: b.nviews, Labels: b.labels != nil, Images: b.images}
-	p.Function.Outputs = append([]export.Output{{Name: OutputLoss, Node: loss}}, b.metrics...)
-	for _, m := range b.metrics {
-		p.Metrics = append(p.Metrics, m.Name)
-	}
+	p := &Program{Params: b.Params, Feeds: b.feeds, Views: b.nviews, Labels: b.labels != nil, Images: b.images, Statistics: statistics}
+	p.Outputs = append([]export.Output{{Name: OutputLoss, Node: loss}}, b.metrics...)
 	if c.Gradients {
 		for i, w := range weights {
-			p.Function.Outputs = append(p.Function.Outputs, export.Output{Name: GradPrefix + w.Name, Node: grads[i]})
+			p.Outputs = append(p.Outputs, export.Output{Name: GradPrefix + w.Name, Node: grads[i]})
 		}
 	}
+	p.Function.Outputs = p.Outputs
 	for _, s := range b.Changed() {
 		p.Function.Carry = append(p.Function.Carry, engine.Carry{Param: s.Node, Next: b.Get(s.Name)})
 	}

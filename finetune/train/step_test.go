@@ -33,7 +33,7 @@ func start(t *testing.T, m engine.Machine, c train.Config) (*train.Program, engi
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := m.Compile(s.Function)
+	p, err := s.Compile(m)
 	if err != nil {
 		t.Fatal(err)
 	}
