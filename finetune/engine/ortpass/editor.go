@@ -20,6 +20,7 @@ type editor struct {
 	producer map[string]*onnx.Node
 	readers  map[string][]*onnx.Node // the nodes that read a value
 	shapes   map[string][]int64
+	floats   map[string]bool // values of a known shape that are float32
 	consts   map[string]*onnx.Tensor
 	blocked  map[string]string // a value's copy in the blocked layout
 	used     map[string]bool   // names of nodes and values
@@ -27,7 +28,7 @@ type editor struct {
 }
 
 func newEditor(m *onnx.Model) *editor {
-	e := &editor{model: m, g: m.Graph, producer: map[string]*onnx.Node{}, readers: map[string][]*onnx.Node{}, shapes: map[string][]int64{},
+	e := &editor{model: m, g: m.Graph, producer: map[string]*onnx.Node{}, readers: map[string][]*onnx.Node{}, shapes: map[string][]int64{}, floats: map[string]bool{},
 		consts: map[string]*onnx.Tensor{}, blocked: map[string]string{}, used: map[string]bool{}}
 	for _, n := range e.g.Nodes {
 		e.index(n)
@@ -36,6 +37,7 @@ func newEditor(m *onnx.Model) *editor {
 		for _, v := range list {
 			if dims, ok := static(v); ok {
 				e.shapes[v.Name] = dims
+				e.floats[v.Name] = v.Type == onnx.Float
 			}
 		}
 	}

@@ -194,3 +194,75 @@ func TestKernelsKnowTheStep(t *testing.T) {
 		}
 	}
 }
+
+// TestElementwiseKeepsBits runs chains with and without the kernel: each step rounds as
+// the operator does by itself.
+func TestElementwiseKeepsBits(t *testing.T) {
+	kernels(t)
+	for _, size := range []int{2, 255, 256, 257, 16384, 50001} {
+		g := op.NewGraph()
+		in := func(name string, n int) *op.Node { return g.Input(name, op.Float32, op.Dims(n)) }
+		w, grad, buf, rate := in("w", size), in("grad", size), in("buf", size), in("rate", 1)
+		d := op.Add(grad, op.Scale(w, 5e-4))
+		next := op.Add(op.Scale(buf, .9), d)
+		root := op.Sqrt(op.Add(op.Mul(d, d), op.Mul(buf, buf)))
+		chain := op.Div(op.Sub(w, op.Mul(next, rate)), op.AddScalar(root, 1e-3))
+		relu := op.ReLU(op.Neg(chain))
+		back, err := engine.Backprop(op.Sum(op.Mul(relu, relu), false), w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := engine.Function{Outputs: []export.Output{{Name: "next", Node: next}, {Name: "relu", Node: relu}, {Name: "dw", Node: back[0]}}}
+		given := inputs(f)
+		want := run(t, engine.ORT{Passes: []ortpass.Pass{}}, f, given)
+		got := run(t, engine.ORT{Passes: []ortpass.Pass{ortpass.Elementwise()}}, f, given)
+		for name, v := range want {
+			for i, x := range v.Float32s() {
+				if y := got[name].Float32s()[i]; math.Float32bits(x) != math.Float32bits(y) {
+					t.Fatalf("%d values: %s[%d] is %g, want %g", size, name, i, y, x)
+				}
+			}
+		}
+	}
+}
+
+// TestMaxPoolKernel includes windows that reach over the edge, overlap and have ties.
+func TestMaxPoolKernel(t *testing.T) {
+	b := kernels(t)
+	for _, p := range []op.Pool{
+		{Kernel: [2]int{3, 3}, Stride: [2]int{2, 2}, Pad: [4]int{1, 1, 1, 1}},
+		{Kernel: [2]int{2, 2}, Stride: [2]int{2, 2}},
+		{Kernel: [2]int{3, 2}, Stride: [2]int{1, 2}, Pad: [4]int{1, 0, 0, 1}},
+	} {
+		g := op.NewGraph()
+		x := g.Input("x", op.Float32, op.Batched(3, 2*b, 7, 10))
+		y := op.MaxPool2D(x, p)
+		dy := g.Input("dy", op.Float32, op.Batched(y.Dims...))
+		back, err := engine.Backprop(op.Sum(op.Mul(y, dy), false), x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := engine.Function{Outputs: []export.Output{{Name: "y", Node: y}, {Name: "dx", Node: back[0]}}}
+		given := inputs(f)
+		for i, v := range given["x"].Float32s() {
+			given["x"].Float32s()[i] = float32(math.Round(float64(v))) // ties
+		}
+		want := run(t, engine.ORT{Passes: []ortpass.Pass{}}, f, given)
+		got := run(t, engine.ORT{Passes: []ortpass.Pass{ortpass.MaxPoolKernel(b)}}, f, given)
+		for name, v := range want {
+			if worst := relative(got[name].Float32s(), v.Float32s()); worst > 1e-6 {
+				t.Errorf("%v: %s differs by %g of its largest value", p, name, worst)
+			}
+		}
+		m, err := export.Lower(f.Outputs, export.Options{Shapes: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ortpass.Apply(m, ortpass.MaxPoolKernel(b)); err != nil {
+			t.Fatal(err)
+		}
+		if count(m, "MaxPoolGrad") != 1 || count(m, "ScatterElements") != 0 {
+			t.Errorf("%v: the kernel is not used", p)
+		}
+	}
+}

@@ -7,8 +7,10 @@
  *   BatchNormAdd        x, weight, bias, residual -> y, mean, variance
  *   BatchNormGrad       dy, x, mean, variance, weight, bias -> dx, dweight, dbias
  *   BatchNormAddGrad    dy, x, mean, variance, weight, y -> dx, dweight, dbias, dresidual
+ *   MaxPoolGrad         x, y, dy -> dx
+ *   Elementwise         x... -> y...: a chain of elementwise operators, in any layout
  *
- * Activations are in ONNX Runtime's blocked layout: of [N, C, H, W] the channels are
+ * Activations are otherwise in ONNX Runtime's blocked layout: of [N, C, H, W] the channels are
  * split in blocks of BLOCK that lie innermost, [N, C/BLOCK, H, W, BLOCK]. The compiler
  * turns one block, a vec, into the vectors of the processor.
  *
@@ -60,6 +62,7 @@ enum {
 	GET_TENSOR_TYPE_AND_SHAPE = 65,
 	KERNEL_INFO_GET_FLOAT = 85,
 	KERNEL_INFO_GET_INT64 = 86,
+	KERNEL_CONTEXT_GET_INPUT_COUNT = 88,
 	KERNEL_CONTEXT_GET_INPUT = 90,
 	KERNEL_CONTEXT_GET_OUTPUT = 91,
 	RELEASE_STATUS = 93,
@@ -87,13 +90,13 @@ typedef struct CustomOp {
 	int (*get_input_characteristic)(const struct CustomOp *, size_t);
 	int (*get_output_characteristic)(const struct CustomOp *, size_t);
 	int (*get_input_memory)(const struct CustomOp *, size_t);
-	void *variadic[4];
+	int (*variadic[4])(const struct CustomOp *); /* least inputs, inputs alike?, the same of outputs */
 	Status *(*create)(const struct CustomOp *, Api, const Info *, void **kernel);
 	Status *(*run)(void *kernel, Context *);
 	void *infer_shape, *start_version, *end_version, *inplace[4];
 	/* Ours, behind what ONNX Runtime knows. */
 	const char *name;
-	int inputs, outputs;
+	int inputs, outputs, any; /* any number of them, of Elementwise */
 } CustomOp;
 
 #define CALL(api, index, result, ...) ((result(*)(__VA_ARGS__))(api)[index])
@@ -239,15 +242,15 @@ static inline void inside(int64_t offset, int64_t stride, int64_t in, int64_t ou
 		*lo = *hi;
 }
 
-/* BLOCKED_TAP adds the products of a strip under tap (u, v) to sum: [KS, C_AT_ONCE]. */
-#define BLOCKED_TAP(KS)                                                                             \
+/* BLOCKED_TAP adds the products of a strip under tap (u, v) to sum: [KS, CS]. */
+#define BLOCKED_TAP(KS, CS)                                                                          \
 	static void blocked_tap_##KS(const WeightGrad *g, const Strip *s, const float *x, const float *dy, \
 		int64_t u, int64_t v, float *sum)                                                           \
 	{                                                                                               \
 		int64_t top = u * g->dilation[0] - g->pad[0], left = v * g->dilation[1] - g->pad[1];        \
 		int64_t i0, i1, j0, j1, row_step = g->stride[1] * BLOCK, k_step = g->ho * g->wo * BLOCK;     \
 		const int64_t c_step = 1;                                                                   \
-		vec acc[KS][C_AT_ONCE];                                                                     \
+		vec acc[KS][CS];                                                                            \
 		inside(top, g->stride[0], g->h, g->ho, &i0, &i1);                                           \
 		inside(left, g->stride[1], g->w, g->wo, &j0, &j1);                                          \
 		if (i0 < s->row)                                                                            \
@@ -255,24 +258,25 @@ static inline void inside(int64_t offset, int64_t stride, int64_t in, int64_t ou
 		if (i1 > s->row + s->rows)                                                                  \
 			i1 = s->row + s->rows;                                                                  \
 		int64_t count = j1 - j0;                                                                    \
-		CLEAR(KS, C_AT_ONCE)                                                                        \
+		CLEAR(KS, CS)                                                                               \
 		for (int64_t n = 0; n < s->images; n++, x += g->c * g->h * g->w, dy += g->k * g->ho * g->wo) \
 			for (int64_t i = i0; i < i1; i++) {                                                     \
 				const float *row = x + ((i * g->stride[0] + top) * g->w + j0 * g->stride[1] + left) * BLOCK; \
 				const float *d = dy + (i * g->wo + j0) * BLOCK;                                     \
-				SUM_ROW(KS, C_AT_ONCE)                                                              \
+				SUM_ROW(KS, CS)                                                                     \
 			}                                                                                       \
-		ADD_TO(sum, KS, C_AT_ONCE)                                                                  \
+		ADD_TO(sum, KS, CS)                                                                         \
 	}
 
-BLOCKED_TAP(1)
-BLOCKED_TAP(2)
+BLOCKED_TAP(1, BLOCK)
+BLOCKED_TAP(2, C_AT_ONCE)
 
 /* part_of returns the first of some things that fall to the i-th of parts. */
 static int64_t part_of(int64_t things, int64_t i, int64_t parts) { return things * i / parts; }
 
 /* weight_grad_blocked is the task for x in blocks. Its sums are [pairs of blocks of k,
- * blocks of c, taps, halves, KS, C_AT_ONCE, BLOCK]. */
+ * blocks of c, taps, ...], then [halves of c, K_AT_ONCE, C_AT_ONCE, BLOCK], or for a block
+ * of k without a second [BLOCK of c, BLOCK]. */
 static void weight_grad_blocked(void *of, size_t task)
 {
 	const WeightGrad *g = of;
@@ -295,19 +299,22 @@ static void weight_grad_blocked(void *of, size_t task)
 				const float *dy = g->dy + (s.n * g->k + k * BLOCK) * out_area;
 				const float *x = g->x + (s.n * g->c + c * BLOCK) * area;
 				float *sum = sums + (k - k0) / K_AT_ONCE * per_k + (c - c0) * per_c;
-				for (int64_t t = 0; t < taps; t++)
-					for (int half = 0; half < BLOCK; half += C_AT_ONCE, sum += K_AT_ONCE * C_AT_ONCE * BLOCK)
-						if (k1 - k >= K_AT_ONCE)
-							blocked_tap_2(g, &s, x + half, dy, t / g->kw, t % g->kw, sum);
-						else
-							blocked_tap_1(g, &s, x + half, dy, t / g->kw, t % g->kw, sum);
+				for (int64_t t = 0; t < taps; t++, sum += K_AT_ONCE * BLOCK * BLOCK)
+					if (k1 - k >= K_AT_ONCE) {
+						blocked_tap_2(g, &s, x, dy, t / g->kw, t % g->kw, sum);
+						blocked_tap_2(g, &s, x + C_AT_ONCE, dy, t / g->kw, t % g->kw, sum + K_AT_ONCE * C_AT_ONCE * BLOCK);
+					} else {
+						blocked_tap_1(g, &s, x, dy, t / g->kw, t % g->kw, sum);
+					}
 			}
 
 	for (int64_t k = k0 * BLOCK; k < k1 * BLOCK; k++)
 		for (int64_t c = c0 * BLOCK; c < c1 * BLOCK; c++) {
 			int64_t kb = k / BLOCK - k0, cb = c / BLOCK - c0, half = c % BLOCK / C_AT_ONCE;
-			const float *from = sums + kb / K_AT_ONCE * per_k + cb * per_c + half * K_AT_ONCE * C_AT_ONCE * BLOCK +
-				(kb % K_AT_ONCE * C_AT_ONCE + c % C_AT_ONCE) * BLOCK + k % BLOCK;
+			int64_t at = (half * K_AT_ONCE + kb % K_AT_ONCE) * C_AT_ONCE + c % C_AT_ONCE;
+			if (kb % K_AT_ONCE == 0 && kb + 1 == k1 - k0) /* without a second */
+				at = c % BLOCK;
+			const float *from = sums + kb / K_AT_ONCE * per_k + cb * per_c + at * BLOCK + k % BLOCK;
 			float *row = dw + (k * g->c + c) * taps;
 			for (int64_t t = 0; t < taps; t++)
 				row[t] = from[t * K_AT_ONCE * BLOCK * BLOCK];
@@ -406,6 +413,11 @@ static void weight_grad_plain(void *of, size_t task)
 static void plan_weight_grad(WeightGrad *g)
 {
 	const int64_t enough = 16; /* tasks */
+	if (g->kh * g->kw == 1 && g->ho == g->h && g->wo == g->w && g->pad[0] == 0 && g->pad[1] == 0 && g->h * g->w <= STRIP) {
+		/* One long row has fewer ends than many short ones. */
+		g->w *= g->h, g->wo = g->w;
+		g->h = g->ho = 1;
+	}
 	if (g->c % BLOCK == 0) {
 		/* With one tap, values are used too seldom to be fetched for one pair of blocks. */
 		g->group_k = g->kh * g->kw == 1 ? 4 * K_AT_ONCE : K_AT_ONCE;
@@ -427,6 +439,8 @@ typedef struct {
 	int64_t kernel[2], stride[2], dilation[2], pad[2];
 	float epsilon;
 	int64_t relu;
+	int64_t program[4 * 24], results[8]; /* of Elementwise: MAX_STEPS steps, MAX_OUTPUTS registers */
+	size_t steps, outputs;               /* numbers in them */
 } Kernel;
 
 static Status *run_weight_grad(void *kernel, Context *c)
@@ -684,6 +698,169 @@ static Status *run_norm_grad(Kernel *a, Context *c, int add)
 static Status *run_batch_norm_grad(void *kernel, Context *c) { return run_norm_grad(kernel, c, 0); }
 static Status *run_batch_norm_add_grad(void *kernel, Context *c) { return run_norm_grad(kernel, c, 1); }
 
+/* ---- the gradient of max-pooling: the first of the largest values of a window has its
+ * gradient. A task has one block of channels of one image. ---- */
+
+typedef struct {
+	int64_t h, w, ho, wo, kernel[2], stride[2], pad[2];
+	const float *x, *y, *dy;
+	float *dx;
+} Pool;
+
+static void max_pool_grad_task(void *of, size_t task)
+{
+	typedef int32_t ints __attribute__((vector_size(4 * BLOCK)));
+	const Pool *p = of;
+	const float *x = p->x + task * (size_t)(p->h * p->w * BLOCK);
+	const float *y = p->y + task * (size_t)(p->ho * p->wo * BLOCK), *dy = p->dy + task * (size_t)(p->ho * p->wo * BLOCK);
+	float *dx = p->dx + task * (size_t)(p->h * p->w * BLOCK);
+	memset(dx, 0, (size_t)(p->h * p->w * BLOCK) * sizeof(float));
+	for (int64_t i = 0; i < p->ho; i++)
+		for (int64_t j = 0; j < p->wo; j++, y += BLOCK, dy += BLOCK) {
+			vec best = load(y), g = load(dy);
+			ints left = (ints)(best == best); /* all, but for NaN */
+			for (int64_t u = 0; u < p->kernel[0]; u++)
+				for (int64_t v = 0; v < p->kernel[1]; v++) {
+					int64_t r = i * p->stride[0] + u - p->pad[0], c = j * p->stride[1] + v - p->pad[1];
+					if (r < 0 || r >= p->h || c < 0 || c >= p->w)
+						continue;
+					int64_t at = (r * p->w + c) * BLOCK;
+					ints hit = (load(x + at) == best) & left;
+					store(dx + at, load(dx + at) + (vec)((ints)g & hit));
+					left &= ~hit;
+				}
+		}
+}
+
+static Status *run_max_pool_grad(void *kernel, Context *c)
+{
+	const Kernel *a = kernel;
+	Tensor x, y, dy, dx;
+	if (!input(a->api, c, 0, &x) || !input(a->api, c, 1, &y) || !input(a->api, c, 2, &dy) || x.rank != 4 || !same(&y, &dy) ||
+		y.rank != 4 || x.dims[0] != y.dims[0] || x.dims[1] != y.dims[1] || x.dims[1] % BLOCK != 0)
+		return failure(a->api, "sslrt MaxPoolGrad: want x: [N, C, H, W], y and dy: [N, C, H', W'] in blocks");
+	if (!output(a->api, c, 0, x.dims, 4, &dx))
+		return failure(a->api, "sslrt MaxPoolGrad: no memory for the result");
+	Pool p = {.h = x.dims[2], .w = x.dims[3], .ho = y.dims[2], .wo = y.dims[3], .x = x.data, .y = y.data, .dy = dy.data, .dx = dx.data,
+		.kernel = {a->kernel[0], a->kernel[1]}, .stride = {a->stride[0], a->stride[1]}, .pad = {a->pad[0], a->pad[1]}};
+	return parallel(a->api, c, max_pool_grad_task, (size_t)(x.dims[0] * x.dims[1] / BLOCK), &p);
+}
+
+/* ---- a chain of elementwise operators ----
+ *
+ * A program has steps of four numbers: an operator and its operands, which are numbers of
+ * registers. The first registers are the inputs, tensors of one size or single numbers;
+ * each step fills the next. It runs over pieces so short that its registers stay in the
+ * cache, and rounds after each step as the operators one by one do.
+ */
+
+enum { ADD, SUB, MUL, DIV, SQRT, NEG, RELU, WHERE, OPERATORS };
+enum { MAX_INPUTS = 16, MAX_STEPS = 24, MAX_OUTPUTS = 8, PIECE = 256 /* values */, TASK = 64 * PIECE };
+
+typedef struct {
+	int64_t size;
+	const int64_t *program, *results;
+	size_t inputs, steps, outputs;
+	const float *in[MAX_INPUTS];
+	int single[MAX_INPUTS];
+	float *out[MAX_OUTPUTS];
+} Chain;
+
+/* The operators work on whole blocks; pieces have room for them. */
+static void step(int64_t operator, const float *a, const float *b, const float *c, float *to, int64_t n)
+{
+	int64_t i;
+	switch (operator) {
+	case ADD: for (i = 0; i < n; i += BLOCK) store(to + i, load(a + i) + load(b + i)); break;
+	case SUB: for (i = 0; i < n; i += BLOCK) store(to + i, load(a + i) - load(b + i)); break;
+	case MUL: for (i = 0; i < n; i += BLOCK) store(to + i, load(a + i) * load(b + i)); break;
+	case DIV: for (i = 0; i < n; i += BLOCK) store(to + i, load(a + i) / load(b + i)); break;
+	case SQRT: for (i = 0; i < n; i++) to[i] = sqrtf(a[i]); break;
+	case NEG: for (i = 0; i < n; i += BLOCK) store(to + i, -load(a + i)); break;
+	case RELU: for (i = 0; i < n; i++) to[i] = a[i] < 0 ? 0 : a[i]; break; /* NaN stays */
+	case WHERE: for (i = 0; i < n; i++) to[i] = a[i] != 0 ? b[i] : c[i]; break;
+	}
+}
+
+static void chain_task(void *of, size_t task)
+{
+	const Chain *p = of;
+	float room[MAX_INPUTS + MAX_STEPS][PIECE];
+	const float *registers[MAX_INPUTS + MAX_STEPS];
+	int64_t from = (int64_t)task * TASK, to = from + TASK < p->size ? from + TASK : p->size;
+	for (size_t i = 0; i < p->inputs; i++)
+		if (p->single[i])
+			for (int64_t j = 0; j < PIECE; j++)
+				room[i][j] = *p->in[i];
+	for (int64_t at = from; at < to; at += PIECE) {
+		int64_t n = to - at < PIECE ? to - at : PIECE, whole = (n + BLOCK - 1) / BLOCK * BLOCK;
+		for (size_t i = 0; i < p->inputs; i++) {
+			registers[i] = room[i];
+			if (p->single[i])
+				continue;
+			if (n == whole) {
+				registers[i] = p->in[i] + at;
+			} else {
+				memset(room[i], 0, (size_t)whole * sizeof(float));
+				memcpy(room[i], p->in[i] + at, (size_t)n * sizeof(float));
+			}
+		}
+		for (size_t s = 0; s < p->steps; s++) {
+			const int64_t *q = p->program + 4 * s;
+			step(q[0], registers[q[1]], registers[q[2]], registers[q[3]], room[p->inputs + s], whole);
+			registers[p->inputs + s] = room[p->inputs + s];
+		}
+		for (size_t o = 0; o < p->outputs; o++)
+			memcpy(p->out[o] + at, registers[p->results[o]], (size_t)n * sizeof(float));
+	}
+}
+
+static Status *run_elementwise(void *kernel, Context *c)
+{
+	const Kernel *a = kernel;
+	Chain p = {.program = a->program, .results = a->results, .steps = a->steps / 4, .outputs = a->outputs};
+	Tensor t, shape = {.rank = 0};
+	if (CALL(a->api, KERNEL_CONTEXT_GET_INPUT_COUNT, Status *, const Context *, size_t *)(c, &p.inputs) != NULL || p.inputs < 1 || p.inputs > MAX_INPUTS)
+		return failure(a->api, "sslrt Elementwise: too many inputs");
+	int64_t sizes[MAX_INPUTS];
+	for (size_t i = 0; i < p.inputs; i++) {
+		if (!input(a->api, c, i, &t))
+			return failure(a->api, "sslrt Elementwise: want float32 tensors of 4 axes at most");
+		sizes[i] = 1;
+		for (size_t d = 0; d < t.rank; d++)
+			sizes[i] *= t.dims[d];
+		p.in[i] = t.data;
+		if (i == 0 || sizes[i] > p.size)
+			p.size = sizes[i], shape = t;
+	}
+	for (size_t i = 0; i < p.inputs; i++) {
+		p.single[i] = sizes[i] == 1;
+		if (sizes[i] != p.size && sizes[i] != 1)
+			return failure(a->api, "sslrt Elementwise: want inputs of one size, or single numbers");
+	}
+	if (a->steps % 4 != 0 || p.steps > MAX_STEPS || p.outputs > MAX_OUTPUTS)
+		return failure(a->api, "sslrt Elementwise: the program is too long");
+	for (size_t s = 0; s < p.steps; s++) {
+		const int64_t *q = p.program + 4 * s;
+		for (int i = 1; i < 4; i++)
+			if (q[i] < 0 || q[i] >= (int64_t)(p.inputs + s) || q[0] < 0 || q[0] >= OPERATORS)
+				return failure(a->api, "sslrt Elementwise: the program reads what is not there");
+	}
+	for (size_t o = 0; o < p.outputs; o++) {
+		if (p.results[o] < 0 || p.results[o] >= (int64_t)(p.inputs + p.steps))
+			return failure(a->api, "sslrt Elementwise: the program gives what is not there");
+		if (!output(a->api, c, o, shape.dims, shape.rank, &t))
+			return failure(a->api, "sslrt Elementwise: no memory for the results");
+		p.out[o] = t.data;
+	}
+	if (p.size <= TASK) {
+		if (p.size > 0)
+			chain_task(&p, 0);
+		return NULL;
+	}
+	return parallel(a->api, c, chain_task, (size_t)((p.size + TASK - 1) / TASK), &p);
+}
+
 /* ---- registration ---- */
 
 static const char *op_name(const CustomOp *op) { return op->name; }
@@ -691,18 +868,21 @@ static const char *op_provider(const CustomOp *op) { (void)op; return NULL; }
 static int op_type(const CustomOp *op, size_t i) { (void)op, (void)i; return 1; /* float32 */ }
 static size_t op_inputs(const CustomOp *op) { return (size_t)op->inputs; }
 static size_t op_outputs(const CustomOp *op) { return (size_t)op->outputs; }
-static int op_required(const CustomOp *op, size_t i) { (void)op, (void)i; return 0; }
+static int op_memory(const CustomOp *op, size_t i) { (void)op, (void)i; return 0; }
+static int op_presence(const CustomOp *op, size_t i) { (void)i; return op->any ? 2 /* any number */ : 0 /* required */; }
+static int op_one(const CustomOp *op) { (void)op; return 1; }
 static void op_destroy(void *kernel) { free(kernel); }
 
-static void read_ints(Api api, const Info *info, const char *name, int64_t *to)
+/* read_ints reads an attribute of at most room numbers and returns how many it has, 0 if
+ * there is none or it does not fit. */
+static size_t read_ints(Api api, const Info *info, const char *name, int64_t *to, size_t room)
 {
-	int64_t values[2];
-	size_t count = 2;
-	Status *s = CALL(api, KERNEL_INFO_GET_INT64S, Status *, const Info *, const char *, int64_t *, size_t *)(info, name, values, &count);
-	if (s != NULL)
-		CALL(api, RELEASE_STATUS, void, Status *)(s);
-	else if (count == 2)
-		to[0] = values[0], to[1] = values[1];
+	size_t count = room;
+	Status *s = CALL(api, KERNEL_INFO_GET_INT64S, Status *, const Info *, const char *, int64_t *, size_t *)(info, name, to, &count);
+	if (s == NULL)
+		return count;
+	CALL(api, RELEASE_STATUS, void, Status *)(s);
+	return 0;
 }
 
 static Status *op_create(const CustomOp *op, Api api, const Info *info, void **kernel)
@@ -715,10 +895,12 @@ static Status *op_create(const CustomOp *op, Api api, const Info *info, void **k
 	k->api = api;
 	for (int i = 0; i < 2; i++)
 		k->kernel[i] = k->stride[i] = k->dilation[i] = 1;
-	read_ints(api, info, "kernel_shape", k->kernel);
-	read_ints(api, info, "strides", k->stride);
-	read_ints(api, info, "dilations", k->dilation);
-	read_ints(api, info, "pads_begin", k->pad);
+	read_ints(api, info, "kernel_shape", k->kernel, 2);
+	read_ints(api, info, "strides", k->stride, 2);
+	read_ints(api, info, "dilations", k->dilation, 2);
+	read_ints(api, info, "pads_begin", k->pad, 2);
+	k->steps = read_ints(api, info, "program", k->program, sizeof(k->program) / sizeof(k->program[0]));
+	k->outputs = read_ints(api, info, "results", k->results, sizeof(k->results) / sizeof(k->results[0]));
 	s = CALL(api, KERNEL_INFO_GET_FLOAT, Status *, const Info *, const char *, float *)(info, "epsilon", &k->epsilon);
 	if (s != NULL)
 		CALL(api, RELEASE_STATUS, void, Status *)(s);
@@ -729,21 +911,23 @@ static Status *op_create(const CustomOp *op, Api api, const Info *info, void **k
 	return NULL;
 }
 
-#define OP(NAME, IN, OUT, RUN)                                                                      \
+#define OP(NAME, IN, OUT, ANY, RUN)                                                                     \
 	{                                                                                               \
 		.version = API_VERSION, .get_name = op_name, .get_provider = op_provider,                   \
 		.get_input_type = op_type, .get_input_count = op_inputs, .get_output_type = op_type,        \
-		.get_output_count = op_outputs, .destroy = op_destroy, .get_input_characteristic = op_required, \
-		.get_output_characteristic = op_required, .get_input_memory = op_required, .create = op_create, \
-		.run = RUN, .name = NAME, .inputs = IN, .outputs = OUT,                                      \
+		.get_output_count = op_outputs, .destroy = op_destroy, .get_input_characteristic = op_presence, \
+		.get_output_characteristic = op_presence, .get_input_memory = op_memory, .create = op_create, \
+		.variadic = {op_one, op_one, op_one, op_one}, .run = RUN, .name = NAME, .inputs = IN, .outputs = OUT, .any = ANY,                                    \
 	}
 
 static CustomOp ops[] = {
-	OP("ConvWeightGrad", 2, 1, run_weight_grad),
-	OP("BatchNorm", 3, 3, run_batch_norm),
-	OP("BatchNormAdd", 4, 3, run_batch_norm_add),
-	OP("BatchNormGrad", 6, 3, run_batch_norm_grad),
-	OP("BatchNormAddGrad", 6, 4, run_batch_norm_add_grad),
+	OP("ConvWeightGrad", 2, 1, 0, run_weight_grad),
+	OP("BatchNorm", 3, 3, 0, run_batch_norm),
+	OP("BatchNormAdd", 4, 3, 0, run_batch_norm_add),
+	OP("BatchNormGrad", 6, 3, 0, run_batch_norm_grad),
+	OP("BatchNormAddGrad", 6, 4, 0, run_batch_norm_add_grad),
+	OP("MaxPoolGrad", 3, 1, 0, run_max_pool_grad),
+	OP("Elementwise", 1, 1, 1, run_elementwise),
 };
 
 __attribute__((visibility("default"))) Status *RegisterCustomOps(void *options, const ApiBase *base)
