@@ -33,6 +33,10 @@ type Options struct {
 	// Shapes records the shape of every node's value in the model, as a hint.
 	Shapes bool
 
+	// Origins, if it is a map, is given which node of the graph each value of the
+	// model was written for: a node's own value, and what leads to it.
+	Origins map[string]*op.Node
+
 	Opset int       // 13 or later; default DefaultOpset
 	Name  string    // of the ONNX graph; default "sslrt"
 	Info  onnx.Info // metadata
@@ -89,7 +93,11 @@ func Lower(outputs []Output, opt Options) (*onnx.Model, error) {
 		case op.Const:
 			l.Define(n, b.Const(tensorOf("", n, n.Value())))
 		case op.Computed:
+			written := len(b.Nodes())
 			l.Lower(n)
+			if opt.Origins != nil {
+				noteOrigins(opt.Origins, l, n, b.Nodes()[written:])
+			}
 		}
 	}
 	if err := l.Err(); err != nil {
@@ -103,11 +111,33 @@ func Lower(outputs []Output, opt Options) (*onnx.Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("export: %w", err)
 	}
-	renameOutputs(m.Graph)
+	renamed := renameOutputs(m.Graph)
+	if opt.Origins != nil {
+		for from, to := range renamed {
+			opt.Origins[to] = opt.Origins[from]
+		}
+	}
 	if opt.Shapes {
 		recordShapes(m.Graph, order, l, opt.DynamicBatch)
 	}
 	return m, nil
+}
+
+// noteOrigins notes what n wrote. Where several nodes share one node of ONNX the
+// one whose value it is has it, not the one that wrote it.
+func noteOrigins(origins map[string]*op.Node, l *op.Lowering, n *op.Node, written []*onnx.Node) {
+	for _, w := range written {
+		for _, out := range w.Outputs {
+			origins[out] = n
+		}
+	}
+	name := l.NameOf(n)
+	for _, in := range n.Inputs {
+		if l.NameOf(in) == name { // n passes a value on
+			return
+		}
+	}
+	origins[name] = n
 }
 
 // recordShapes adds the shapes of computed values that are not outputs.
@@ -172,8 +202,9 @@ func tensorOf(name string, n *op.Node, v *tensor.Dense) *onnx.Tensor {
 }
 
 // renameOutputs gives the node that computes an output the output's name and
-// drops the Identity between them, where that Identity is the only one.
-func renameOutputs(g *onnx.Graph) {
+// drops the Identity between them, where that Identity is the only one. It returns
+// the outputs' names by those that are gone.
+func renameOutputs(g *onnx.Graph) map[string]string {
 	producer := map[string]*onnx.Node{}
 	for _, n := range g.Nodes {
 		for _, out := range n.Outputs {
@@ -202,4 +233,5 @@ func renameOutputs(g *onnx.Graph) {
 		rename(n.Inputs)
 		rename(n.Outputs)
 	}
+	return renamed
 }

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune/engine"
+	"github.com/sslrt/sslrt/finetune/trace"
 	"github.com/sslrt/sslrt/finetune/train"
 )
 
@@ -23,18 +23,28 @@ type StepBench struct {
 	Times   []float64 // seconds of each step after the first, which sets up memory
 	Median  float64   // of Times
 	Peak    int64     // the process's largest resident size in bytes, 0 if unknown
-	Trace   []OpTime  // longest first, if asked for
+	Trace   *Trace    // if asked for
 }
 
+// Trace is the profile of a step beside what this machine can do.
+type Trace struct {
+	*trace.Report
+	Fastest trace.Rates // measured before and after the steps
+}
+
+// Floor returns the seconds that the step's convolutions and matrix products would
+// take at the fastest rate of a convolution that was measured.
+func (t *Trace) Floor() float64 { return t.FLOP / t.Fastest.Conv }
+
 // BenchStep times steps of a configuration on random images after one that is not
-// counted. Data and their decoding are left out. trace asks for the time by kind of
-// operator, which only ONNX Runtime can tell and which makes steps a little slower.
-func BenchStep(ctx context.Context, c Config, steps int, trace bool) (*StepBench, error) {
+// counted. Data and their decoding are left out. traced asks where the time goes,
+// which only ONNX Runtime can tell and which makes steps a little slower.
+func BenchStep(ctx context.Context, c Config, steps int, traced bool) (*StepBench, error) {
 	if steps < 1 {
 		return nil, fmt.Errorf("finetune: bench: the number of steps is %d, want 1 or more", steps)
 	}
-	if c.Method != MethodSimCLR {
-		return nil, fmt.Errorf("finetune: bench: method %q: only %s can be timed", c.Method, MethodSimCLR)
+	if c.Method == MethodSupervised {
+		return nil, fmt.Errorf("finetune: bench: method %s has labels, which random images have not: choose another", c.Method)
 	}
 	if c.BatchSize < 2 {
 		return nil, fmt.Errorf("finetune: bench: the batch size is %d, want 2 or more", c.BatchSize)
@@ -49,35 +59,54 @@ func BenchStep(ctx context.Context, c Config, steps int, trace bool) (*StepBench
 	if err != nil {
 		return nil, err
 	}
+	step, err := c.Step(1)
+	if err != nil {
+		return nil, err
+	}
 	b := &StepBench{Engine: machine.Name(), Why: why}
-	if !trace {
-		return b, b.run(ctx, machine, &c, steps)
+	if !traced {
+		return b, b.run(ctx, machine, &c, step, steps)
 	}
 	fast, ok := machine.(engine.ORT)
 	if !ok {
 		return nil, fmt.Errorf("finetune: bench: the %s engine has no trace: choose ort", machine.Name())
 	}
-	dir, err := os.MkdirTemp("", "sslrt-trace-")
-	if err != nil {
+	if err := b.trace(ctx, fast, &c, step, steps); err != nil {
 		return nil, fmt.Errorf("finetune: bench: %w", err)
 	}
-	defer os.RemoveAll(dir)
-	fast.Options.Profile = filepath.Join(dir, "profile")
-	if err := b.run(ctx, fast, &c, steps); err != nil {
-		return nil, err
+	return b, nil
+}
+
+// trace is run with a profile.
+func (b *StepBench) trace(ctx context.Context, m engine.ORT, c *Config, step *train.Program, steps int) error {
+	dir, err := os.MkdirTemp("", "sslrt-trace-")
+	if err != nil {
+		return err
 	}
-	b.Trace, err = readTrace(dir)
-	return b, err
+	defer os.RemoveAll(dir)
+	before, err := trace.Measure(ctx, m.Options)
+	if err != nil {
+		return err
+	}
+	files := trace.NewFiles(dir)
+	profiled := m
+	profiled.Options.Profile, profiled.Options.Optimized = files.Profile, files.Optimized
+	if err := b.run(ctx, profiled, c, step, steps); err != nil {
+		return err
+	}
+	report, err := trace.Read(step.Function, files)
+	if err != nil {
+		return err
+	}
+	after, err := trace.Measure(ctx, m.Options)
+	b.Trace = &Trace{report, before.Faster(after)}
+	return err
 }
 
 // run compiles the step and times it. It closes the machine's program, which is
 // when a profile is written.
-func (b *StepBench) run(ctx context.Context, m engine.Machine, c *Config, steps int) (err error) {
+func (b *StepBench) run(ctx context.Context, m engine.Machine, c *Config, step *train.Program, steps int) (err error) {
 	started := time.Now()
-	step, err := c.Step(1)
-	if err != nil {
-		return err
-	}
 	p, err := m.Compile(step.Function)
 	if err != nil {
 		return err
@@ -87,11 +116,7 @@ func (b *StepBench) run(ctx context.Context, m engine.Machine, c *Config, steps 
 	if err := p.Load(engine.Tensors(step.Params.Init(c.Seed))); err != nil {
 		return err
 	}
-	objective, err := c.Objective()
-	if err != nil {
-		return err
-	}
-	shape := []int{objective.Views() * c.BatchSize, c.Channels, c.ImageSize, c.ImageSize}
+	shape := []int{step.Views * c.BatchSize, c.Channels, c.ImageSize, c.ImageSize}
 	views := make([]float32, shape[0]*shape[1]*shape[2]*shape[3])
 	r := rand.New(rand.NewPCG(c.Seed, 0))
 	for i := range views {

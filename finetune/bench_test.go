@@ -3,45 +3,10 @@ package finetune
 import (
 	"context"
 	"errors"
-	"slices"
 	"testing"
 
 	"github.com/sslrt/sslrt/runtime/ort"
 )
-
-func TestParseTrace(t *testing.T) {
-	ops, err := parseTrace([]byte(`[
-		{"cat":"Session","name":"model_run","dur":9000,"args":{}},
-		{"cat":"Node","name":"a_fence_before","dur":1,"args":{"op_name":"Conv"}},
-		{"cat":"Node","name":"a_kernel_time","dur":3000,"args":{"op_name":"Conv"}},
-		{"cat":"Node","name":"a_kernel_time","dur":2000,"args":{"op_name":"Conv"}},
-		{"cat":"Node","name":"b_kernel_time","dur":500,"args":{"op_name":"Conv"}},
-		{"cat":"Node","name":"c_kernel_time","dur":4000,"args":{"op_name":"Gemm"}},
-		{"cat":"Node","name":"c_kernel_time","dur":4500,"args":{"op_name":"Gemm"}}]`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []OpTime{{"Gemm", 0.004, 1}, {"Conv", 0.0025, 2}}
-	if !slices.Equal(ops, want) {
-		t.Errorf("got %v, want %v", ops, want)
-	}
-	for _, bad := range []string{"", "[", "[]", `{"cat":"Node"}`, `[{"cat":"Node","name":"a_kernel_time","dur":"long"}]`} {
-		if _, err := parseTrace([]byte(bad)); err == nil {
-			t.Errorf("%q is read without an error", bad)
-		}
-	}
-}
-
-func FuzzParseTrace(f *testing.F) {
-	f.Add([]byte(`[{"cat":"Node","name":"a_kernel_time","dur":3000,"args":{"op_name":"Conv"}}]`))
-	f.Add([]byte(`[{"cat":"Session"}]`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		ops, err := parseTrace(data)
-		if err == nil && len(ops) == 0 {
-			t.Error("no times and no error")
-		}
-	})
-}
 
 func TestMedian(t *testing.T) {
 	for _, c := range []struct {

@@ -20,11 +20,12 @@ var layers = map[string][]string{
 
 	"cmd/onnxcheck": {"finetune"},
 
-	"finetune":                {"finetune/objective", "finetune/optim", "finetune/knn", "finetune/metrics", "finetune/linear", "finetune/cluster", "finetune/project", "finetune/search", "finetune/anomaly", "finetune/probe", "finetune/compare", "finetune/report", "finetune/detector", "finetune/tensorboard", "models/checkpoint", "runtime"},
+	"finetune":                {"finetune/trace", "finetune/objective", "finetune/optim", "finetune/knn", "finetune/metrics", "finetune/linear", "finetune/cluster", "finetune/project", "finetune/search", "finetune/anomaly", "finetune/probe", "finetune/compare", "finetune/report", "finetune/detector", "finetune/tensorboard", "models/checkpoint", "runtime"},
 	"finetune/objective":      {"finetune/train"},
 	"finetune/optim":          {"finetune/train"},
 	"finetune/train":          {"finetune/engine"},
 	"finetune/engine":         {"finetune/engine/ortpass", "finetune/engine/ortkernel", "export", "runtime/ort"},
+	"finetune/trace":          {"finetune/engine"},
 	"finetune/engine/ortpass": {"models/onnx"},
 
 	"finetune/engine/ortkernel": {},

@@ -43,13 +43,13 @@ func Backprop(loss *op.Node, wrt ...*op.Node) ([]*op.Node, error) {
 		if n.Kind != op.Computed || dy == nil || !needed[n] {
 			continue
 		}
-		for j, d := range n.Op.Grad(n.Inputs, n, dy) {
+		for j, d := range n.Gradients(dy) {
 			in := n.Inputs[j]
 			if d == nil || !needed[in] {
 				continue
 			}
 			if sum := grads[in]; sum != nil {
-				d = op.Add(sum, d)
+				d = in.AddGradients(sum, d)
 			}
 			grads[in] = d
 		}

@@ -45,6 +45,10 @@ func (b *Builder) Import(domain string, version int64) {
 	b.opsets = append(b.opsets, Opset{Domain: domain, Version: version})
 }
 
+// Nodes returns the nodes added so far, in the order in which they were. It is the
+// Builder's own list: do not modify it.
+func (b *Builder) Nodes() []*Node { return b.graph.Nodes }
+
 // Name returns a name that is not in use: prefix, "_" and a number.
 func (b *Builder) Name(prefix string) string {
 	for {

@@ -27,6 +27,8 @@ type Graph struct {
 	hashes map[uint32]struct{}
 	serial int
 	err    error
+
+	deriving *Node // whose gradient is being built
 }
 
 // NewGraph returns an empty graph.
@@ -47,9 +49,17 @@ type Node struct {
 	Op     Op     // nil for leaves
 	Inputs []*Node
 
+	// Of is the node whose gradient this node helps to compute, nil for nodes of
+	// forward passes and for what is made of finished gradients.
+	Of *Node
+	// ForWeight tells, if Of is set, that this is the gradient with respect to a
+	// weight or a part of it.
+	ForWeight bool
+
 	graph *Graph
 	n     *gorgonia.Node
 	id    int
+	fixed bool // see Fixed
 }
 
 // Graph returns the graph that the node belongs to.
@@ -58,6 +68,10 @@ func (n *Node) Graph() *Graph { return n.graph }
 // ID numbers the nodes of a graph in the order in which they were made: a
 // node's inputs have smaller numbers.
 func (n *Node) ID() int { return n.id }
+
+// Fixed reports a node that depends on parameters and constants only: a weight,
+// reshaped or not.
+func (n *Node) Fixed() bool { return n.fixed }
 
 // Gorgonia returns the node of the expression graph below.
 func (n *Node) Gorgonia() *gorgonia.Node { return n.n }
@@ -151,7 +165,7 @@ func (g *Graph) leaf(k Kind, name string, t Type, value *tensor.Dense) *Node {
 			return g.Fail("op: %q: sizes must be positive, got %v", name, t)
 		}
 	}
-	n := &Node{Type: t, Kind: k, Name: name, graph: g, id: g.serial}
+	n := &Node{Type: t, Kind: k, Name: name, graph: g, id: g.serial, fixed: k != Input}
 	gn, err := g.newLeaf(n, value)
 	if err != nil {
 		return g.Fail("op: %q: %w", name, err)

@@ -33,6 +33,9 @@ type Options struct {
 	// Profile, if set, is the path prefix of a JSON profile with a time per
 	// node, written when the session is closed.
 	Profile string
+	// Optimized, if set, is where the library writes the model as it runs it, with
+	// its own rewrites.
+	Optimized string
 	// Providers are execution providers tried in this order before the device's.
 	Providers []Provider
 	// Libraries are files of custom operators that models of this session may use.
@@ -106,6 +109,11 @@ func (o Options) native() (_ *ortgo.SessionOptions, err error) {
 	if o.Profile != "" {
 		if err := n.EnableProfiling(o.Profile); err != nil {
 			return nil, fmt.Errorf("profile %s: %w", o.Profile, err)
+		}
+	}
+	if o.Optimized != "" {
+		if err := n.SetOptimizedModelFilePath(o.Optimized); err != nil {
+			return nil, fmt.Errorf("optimised model %s: %w", o.Optimized, err)
 		}
 	}
 	for _, key := range sortedKeys(o.Config) {
