@@ -89,7 +89,7 @@ func ReconstructAll(ctx context.Context, a *Autoencoder, src augment.Source, noi
 	pre := a.Pixels()
 	j := job{what: "reconstruct", src: src, pre: pre, opt: opt}
 	one := pre.Len()
-	err := j.run(ctx, func(b *augment.Batch, readable []int) error {
+	err := j.run(ctx, func(b *augment.Batch, _ []float32, readable []int) error {
 		clean := b.Views[0]
 		seen := append([]float32(nil), clean...)
 		for k, i := range b.Index {

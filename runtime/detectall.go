@@ -18,7 +18,7 @@ func DetectAll(ctx context.Context, d *Detector, src augment.Source, opt JobOpti
 		return j.sum, err
 	}
 	size := d.pre.Len()
-	err := j.run(ctx, func(b *augment.Batch, readable []int) error {
+	err := j.run(ctx, func(b *augment.Batch, _ []float32, readable []int) error {
 		for _, k := range readable {
 			var found Detection
 			var err error

@@ -13,22 +13,18 @@ import (
 // image can be read is an error. When ctx ends or the sink fails EmbedAll stops:
 // the Summary says how far it came, and the sink holds that many rows.
 func EmbedAll(ctx context.Context, e *Encoder, src augment.Source, sink Sink, opt JobOptions) (Summary, error) {
-	j := job{what: "embed", src: src, pre: e.net.pre, bytes: e.net.bytes, opt: opt}
-	var out []float32
 	classes, dim := src.Classes(), e.net.dim
-	err := j.run(ctx, func(b *augment.Batch, readable []int) error {
+	j := job{what: "embed", src: src, pre: e.net.pre, bytes: e.net.bytes, opt: opt, dim: dim, runs: e.net.runs}
+	j.compute = func(ctx context.Context, b *augment.Batch, out []float32) error {
 		x := images{count: len(b.Index)}
 		if e.net.bytes {
 			x.pixels = b.Pixels[0]
 		} else {
 			x.floats = b.Views[0]
 		}
-		if out == nil { // the first batch is the largest
-			out = make([]float32, x.count*dim)
-		}
-		if err := e.net.run(ctx, out, x); err != nil {
-			return err
-		}
+		return e.net.run(ctx, out, x)
+	}
+	err := j.run(ctx, func(b *augment.Batch, out []float32, readable []int) error {
 		for _, k := range readable {
 			i := b.Index[k]
 			if err := sink.Write(src.Name(i), className(classes, src.Label(i)), out[k*dim:(k+1)*dim]); err != nil {

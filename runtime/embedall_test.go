@@ -15,6 +15,7 @@ import (
 	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/models/onnx"
 	"github.com/sslrt/sslrt/runtime"
+	"github.com/sslrt/sslrt/runtime/ort"
 )
 
 // madeUp is a source of images made on demand.
@@ -58,11 +59,16 @@ func TestEmbedAll(t *testing.T) {
 		}
 		want.Write(fmt.Sprintf("%06d.png", i), []string{"", "cat", "dog"}[i%3], y)
 	}
-	for _, c := range []struct{ batch, workers int }{{0, 0}, {1, 1}, {7, 3}, {64, 2}, {1000, 5}} {
+	// The same with runs beside each other, on fewer threads each.
+	beside := load(t, build(t, modelSpec{info: encoderInfo(16), batch: onnx.Symbol("N"), size: 16}), runtime.Options{Runs: 3, Session: ort.Options{Threads: 4}})
+	for _, c := range []struct {
+		e              *runtime.Encoder
+		batch, workers int
+	}{{e, 0, 0}, {e, 1, 1}, {e, 7, 3}, {e, 64, 2}, {e, 1000, 5}, {beside, 0, 0}, {beside, 1, 3}, {beside, 7, 1}, {beside, 1000, 2}} {
 		var got runtime.Embeddings
 		var skipped []string
 		last := 0
-		sum, err := runtime.EmbedAll(context.Background(), e, madeUp{n: n, bad: bad}, &got, runtime.JobOptions{
+		sum, err := runtime.EmbedAll(context.Background(), c.e, madeUp{n: n, bad: bad}, &got, runtime.JobOptions{
 			BatchSize: c.batch, Workers: c.workers,
 			Progress: func(done, total int) {
 				if done <= last || total != n {
@@ -127,7 +133,13 @@ func (s *failingSink) Write(string, string, []float32) error {
 
 func TestEmbedAllStops(t *testing.T) {
 	needLibrary(t)
-	e := load(t, build(t, modelSpec{info: encoderInfo(16), batch: onnx.Symbol("N"), size: 16}), runtime.Options{})
+	for _, runs := range []int{1, 2} {
+		embedAllStops(t, load(t, build(t, modelSpec{info: encoderInfo(16), batch: onnx.Symbol("N"), size: 16}),
+			runtime.Options{Runs: runs, Session: ort.Options{Threads: 2}}))
+	}
+}
+
+func embedAllStops(t *testing.T, e *runtime.Encoder) {
 	bg := context.Background()
 	if sum, err := runtime.EmbedAll(bg, e, madeUp{n: 90}, &failingSink{after: 33}, runtime.JobOptions{BatchSize: 10}); err == nil ||
 		!strings.Contains(err.Error(), "no space left") || sum.Done != 33 {

@@ -11,7 +11,7 @@ import (
 
 // JobOptions are the settings of a batch job. None changes a result.
 type JobOptions struct {
-	BatchSize int // images prepared together; 0 is 64
+	BatchSize int // images prepared together; 0 is 16
 	Workers   int // goroutines that decode and prepare images; 0 is one per processor
 	// Progress, if set, is called after each batch with the number of images done,
 	// those skipped included, of the total.
@@ -19,6 +19,10 @@ type JobOptions struct {
 	// Skipped, if set, is called for each image that cannot be read, in order.
 	Skipped func(augment.SkippedImage)
 }
+
+// defaultBatch is the number of images prepared together: two runs of the model, so that
+// little is left to do alone at a job's end.
+const defaultBatch = 2 * runBatch
 
 // Summary is what a batch job did.
 type Summary struct {
@@ -35,16 +39,23 @@ type job struct {
 	bytes bool // the model's input is 8-bit
 	opt   JobOptions
 	sum   Summary
+
+	// compute, if set, gives each image of a batch its values, dim of them. Batches are
+	// computed beside each other, runs at a time, and beside what is done with the
+	// results of earlier ones.
+	compute func(ctx context.Context, b *augment.Batch, out []float32) error
+	dim     int
+	runs    int
 }
 
-// run calls batch for each batch, with the places of the images that could be read:
-// batch does its work and calls take for each of them. That none can be read is an
-// error. When ctx or a call ends it, the summary says how far it came.
-func (j *job) run(ctx context.Context, batch func(b *augment.Batch, readable []int) error) error {
+// run calls batch for each batch in order, with its values and the places of the images
+// that could be read: batch does its work and counts them in the summary. That none can
+// be read is an error. When ctx or a call ends it, the summary says how far it came.
+func (j *job) run(ctx context.Context, batch func(b *augment.Batch, out []float32, readable []int) error) error {
 	fail := func(err error) error { return fmt.Errorf("runtime: %s: %w", j.what, err) }
 	size := j.opt.BatchSize
 	if size == 0 {
-		size = 64
+		size = defaultBatch
 	}
 	loader, err := augment.NewLoader(j.src, augment.LoaderOptions{BatchSize: min(size, max(j.src.Len(), 1)),
 		Preprocess: j.pre, Workers: j.opt.Workers, Bytes: j.bytes, KeepFailed: true})
@@ -52,15 +63,21 @@ func (j *job) run(ctx context.Context, batch func(b *augment.Batch, readable []i
 		return fail(err)
 	}
 	defer loader.Close()
+	line := newLine(ctx, j, loader)
+	defer line.stop()
 	var readable []int
 	for done := 0; ; {
-		b, err := loader.Next(ctx)
+		t, err := line.next(ctx)
 		if errors.Is(err, io.EOF) {
 			return j.finish()
 		}
 		if err != nil {
 			return fail(err)
 		}
+		if t.err != nil {
+			return t.err
+		}
+		b := t.Batch
 		for _, s := range b.Skipped {
 			j.skip(s)
 		}
@@ -70,11 +87,12 @@ func (j *job) run(ctx context.Context, batch func(b *augment.Batch, readable []i
 				readable = append(readable, k)
 			}
 		}
-		if err := batch(b, readable); err != nil {
+		if err := batch(b, t.out, readable); err != nil {
 			return err
 		}
 		done += len(b.Index)
 		loader.Release(b)
+		line.release(t)
 		j.progress(done)
 	}
 }

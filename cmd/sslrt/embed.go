@@ -45,7 +45,7 @@ file of paths, a pattern, or - for paths on standard input. Images that cannot b
 				return err
 			}
 			defer src.Close()
-			enc, err := f.load(args[0])
+			enc, err := f.loadFor(args[0], src.Len())
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	goruntime "runtime"
 	"strconv"
 	"strings"
 
@@ -28,7 +29,7 @@ type encoderFlags struct {
 }
 
 // usualBatch is the default of --batch-size.
-const usualBatch = 64
+const usualBatch = 16
 
 func (f *encoderFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
@@ -60,11 +61,23 @@ func leaveOut(cmd *cobra.Command, names ...string) {
 	}
 }
 
-// load opens the model.
-func (f *encoderFlags) load(path string) (*runtime.Encoder, error) {
+// load opens the model for a few images.
+func (f *encoderFlags) load(path string) (*runtime.Encoder, error) { return f.loadFor(path, 0) }
+
+// manyImages are worth a model that is loaded for throughput, not for a fast answer.
+const manyImages = 256
+
+// loadFor opens the model for a job of this many images.
+func (f *encoderFlags) loadFor(path string, images int) (*runtime.Encoder, error) {
 	opt, err := f.options()
 	if err != nil {
 		return nil, err
+	}
+	if images >= manyImages {
+		opt.Runs = f.threads
+		if f.threads == 0 {
+			opt.Runs = goruntime.GOMAXPROCS(0)
+		}
 	}
 	if isPixels(path) {
 		return loadPixels(opt)
