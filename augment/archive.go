@@ -48,11 +48,15 @@ func (s *archiveSource) Label(i int) int {
 	return s.part.labels[i]
 }
 
-func (s *archiveSource) Image(i int) (*Image, error) {
+func (s *archiveSource) Image(i int) (*Image, error) { return s.imageInto(i, nil) }
+
+func (s *archiveSource) imageInto(i int, scratch *Scratch) (*Image, error) {
+	opt := s.decode
+	opt.scratch = scratch
 	r, err := s.open(s.part.index[i])
 	if err == nil {
 		var m *Image
-		m, err = decode(r, s.decode)
+		m, err = decode(r, opt)
 		r.Close()
 		if err == nil {
 			return m, nil

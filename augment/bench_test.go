@@ -3,10 +3,12 @@ package augment
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"image"
 	"image/jpeg"
 	"io"
 	"math"
+	"path/filepath"
 	"testing"
 
 	"github.com/disintegration/imaging"
@@ -42,6 +44,56 @@ func BenchmarkLoaderTwoViews(b *testing.B) {
 		l.Close()
 	}
 	b.ReportMetric(float64(images)/b.Elapsed().Seconds(), "images/s")
+}
+
+// BenchmarkLoaderFiles prepares JPEG files of 500x375 for an encoder of 224 pixels: what sslrt embed does for
+// an image beside the model.
+func BenchmarkLoaderFiles(b *testing.B) {
+	dir := b.TempDir()
+	for i := range 32 {
+		write(b, filepath.Join(dir, fmt.Sprintf("%d.jpg", i)), jpegBytes(b, benchPhoto(500, 375).ToImage()))
+	}
+	src, err := Open([]string{dir}, SourceOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	l, err := NewLoader(&repeated{src, 1 << 30}, LoaderOptions{BatchSize: 16, Preprocess: EvalPreprocess(224), KeepFailed: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	next := func() {
+		batch, err := l.Next(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		l.Release(batch)
+	}
+	for range 8 { // until all memory is there
+		next()
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	start := processTime()
+	images := 0
+	for ; images < b.N; images += 16 {
+		next()
+	}
+	b.ReportMetric((processTime()-start).Seconds()*1e3/float64(images), "cpu-ms/image")
+}
+
+// repeated is a source over and over.
+type repeated struct {
+	Source
+	n int
+}
+
+func (r *repeated) Len() int                    { return r.n }
+func (r *repeated) Name(i int) string           { return r.Source.Name(i % r.Source.Len()) }
+func (r *repeated) Label(i int) int             { return -1 }
+func (r *repeated) Image(i int) (*Image, error) { return r.imageInto(i, nil) }
+func (r *repeated) imageInto(i int, s *Scratch) (*Image, error) {
+	return imageInto(r.Source, i%r.Source.Len(), s)
 }
 
 // benchPhoto has smooth colours with some noise; testdata/pytorch/augment_speed.py draws the same.

@@ -27,18 +27,25 @@ type cachedSource struct {
 	images []atomic.Pointer[Image]
 	used   atomic.Int64
 	kept   atomic.Int64
-	off    atomic.Bool
+	off    atomic.Bool // not worth it
+	full   atomic.Bool // an image did not fit any more
 }
 
 // judged is the number of images after which their sizes decide whether the cache is worth it.
 const judged = 64
 
-func (s *cachedSource) Image(i int) (*Image, error) {
+func (s *cachedSource) Image(i int) (*Image, error) { return s.imageInto(i, nil) }
+
+// imageInto reads into scratch what will not be kept.
+func (s *cachedSource) imageInto(i int, scratch *Scratch) (*Image, error) {
 	if m := s.images[i].Load(); m != nil {
 		return m, nil
 	}
+	if s.off.Load() || s.full.Load() {
+		return imageInto(s.Source, i, scratch)
+	}
 	m, err := s.Source.Image(i)
-	if err == nil && !s.off.Load() {
+	if err == nil {
 		s.keep(i, m)
 	}
 	return m, err
@@ -46,7 +53,12 @@ func (s *cachedSource) Image(i int) (*Image, error) {
 
 func (s *cachedSource) keep(i int, m *Image) {
 	size := int64(cap(m.Pix)) + 64
-	if s.used.Add(size) > s.limit || !s.images[i].CompareAndSwap(nil, m) {
+	if s.used.Add(size) > s.limit {
+		s.used.Add(-size)
+		s.full.Store(true)
+		return
+	}
+	if !s.images[i].CompareAndSwap(nil, m) {
 		s.used.Add(-size)
 		return
 	}

@@ -1,43 +1,51 @@
 package augment
 
-import "image"
+import (
+	"image"
 
-// chroma is the two subsampled planes of a picture: cw x ch samples, one for sx x sy pixels.
-type chroma struct {
-	cb, cr         []uint8
-	cw, ch, stride int
-	sx, sy         int
+	"github.com/sslrt/sslrt/augment/internal/kernel"
+)
+
+// subsampled is a plane of a picture that may be subsampled: w x h samples, one for sx x sy pixels.
+type subsampled struct {
+	pix          []uint8
+	w, h, stride int
+	sx, sy       int
 }
 
-// row interpolates the chroma of the pixel row y as libjpeg(-turbo) does: triangle-filtered ("fancy")
-// for 4:2:0, 4:2:2 and 4:4:0, repeated for the rarer ratios. cb and cr have cw*sx values.
-func (c *chroma) row(y int, cb, cr []uint8) {
-	cy := y / c.sy
+// row returns the samples of the pixel row y, at least one for each pixel, interpolated as libjpeg(-turbo)
+// does: triangle-filtered ("fancy") for 4:2:0, 4:2:2 and 4:4:0, repeated for the rarer ratios. dst, with
+// w*sx values, is used if they are not there as they are.
+func (s *subsampled) row(y int, dst []uint8) []uint8 {
+	cy := y / s.sy
+	if s.sx == 1 && s.sy == 1 {
+		return s.line(cy)
+	}
 	other, bias := cy+1, 2
 	if y%2 == 0 {
 		other, bias = cy-1, 1
 	}
+	dst = dst[:s.w*s.sx]
 	switch {
-	// libjpeg does not interpolate horizontally when there are fewer than three chroma columns.
-	case c.sx == 2 && c.sy == 2 && c.cw > 2:
-		upsample2x2(cb, c.line(c.cb, cy), c.line(c.cb, other))
-		upsample2x2(cr, c.line(c.cr, cy), c.line(c.cr, other))
-	case c.sx == 2 && c.sy == 1 && c.cw > 2:
-		upsample2x1(cb, c.line(c.cb, cy))
-		upsample2x1(cr, c.line(c.cr, cy))
-	case c.sx == 1 && c.sy == 2:
-		upsample1x2(cb, c.line(c.cb, cy), c.line(c.cb, other), bias)
-		upsample1x2(cr, c.line(c.cr, cy), c.line(c.cr, other), bias)
+	// libjpeg does not interpolate horizontally when there are fewer than three columns.
+	case s.sx == 2 && s.sy == 2 && s.w > 2:
+		kernel.Upsample2x2(dst, s.line(cy), s.line(other))
+	case s.sx == 2 && s.sy == 1 && s.w > 2:
+		upsample2x1(dst, s.line(cy))
+	case s.sx == 1 && s.sy == 2:
+		upsample1x2(dst, s.line(cy), s.line(other), bias)
+	case s.sx == 1:
+		return s.line(cy)
 	default:
-		repeat(cb, c.line(c.cb, cy), c.sx)
-		repeat(cr, c.line(c.cr, cy), c.sx)
+		repeat(dst, s.line(cy), s.sx)
 	}
+	return dst
 }
 
-// line is a row of a plane; above and below the picture the outermost row goes on.
-func (c *chroma) line(plane []uint8, cy int) []uint8 {
-	cy = min(max(cy, 0), c.ch-1)
-	return plane[cy*c.stride:][:c.cw]
+// line is a row of the plane; above and below the picture the outermost row goes on.
+func (s *subsampled) line(cy int) []uint8 {
+	cy = min(max(cy, 0), s.h-1)
+	return s.pix[cy*s.stride:][:s.w]
 }
 
 // fromYCbCr converts planar YCbCr with the arithmetic of libjpeg(-turbo): interpolated chroma and the
@@ -45,15 +53,34 @@ func (c *chroma) line(plane []uint8, cy int) []uint8 {
 // from what Pillow-trained models saw by up to 30 levels at coloured edges.
 func (m *Image) fromYCbCr(src *image.YCbCr) {
 	sx, sy := chromaStep(src.SubsampleRatio)
-	y0 := src.YOffset(src.Rect.Min.X, src.Rect.Min.Y)
 	c0 := src.COffset(src.Rect.Min.X, src.Rect.Min.Y)
-	c := chroma{cb: src.Cb[c0:], cr: src.Cr[c0:], stride: src.CStride,
-		cw: (m.W + sx - 1) / sx, ch: (m.H + sy - 1) / sy, sx: sx, sy: sy}
-	cb, cr := make([]uint8, c.cw*sx), make([]uint8, c.cw*sx)
-	for y := range m.H {
-		c.row(y, cb, cr)
-		yccToRGB(m.Pix[y*m.W*3:(y+1)*m.W*3], src.Y[y0+y*src.YStride:], cb, cr)
+	chroma := func(pix []uint8) subsampled {
+		return subsampled{pix[c0:], (m.W + sx - 1) / sx, (m.H + sy - 1) / sy, src.CStride, sx, sy}
 	}
+	y0 := src.YOffset(src.Rect.Min.X, src.Rect.Min.Y)
+	m.fromYCC(subsampled{src.Y[y0:], m.W, m.H, src.YStride, 1, 1}, chroma(src.Cb), chroma(src.Cr), new([]uint8))
+}
+
+// fromYCC converts three planes, with memory for rows in between.
+func (m *Image) fromYCC(luma, cb, cr subsampled, memory *[]uint8) {
+	rows := rowMemory(memory, luma, cb, cr)
+	for y := range m.H {
+		kernel.YCCToRGB(m.Pix[y*m.W*3:(y+1)*m.W*3], luma.row(y, rows[0]), cb.row(y, rows[1]), cr.row(y, rows[2]))
+	}
+}
+
+// rowMemory cuts memory into a row for each plane.
+func rowMemory(memory *[]uint8, planes ...subsampled) (rows [4][]uint8) {
+	total := 0
+	for _, p := range planes {
+		total += p.w * p.sx
+	}
+	*memory = grow(*memory, total)
+	rest := *memory
+	for i, p := range planes {
+		rows[i], rest = rest[:p.w*p.sx], rest[p.w*p.sx:]
+	}
+	return rows
 }
 
 // chromaStep gives the luma pixels per chroma sample, horizontally and vertically.
@@ -73,24 +100,8 @@ func chromaStep(r image.YCbCrSubsampleRatio) (x, y int) {
 	return 1, 1
 }
 
-// upsample2x2 fills dst (twice as long) from the nearest chroma row and the next nearest, weighted 3:1
-// in both directions. The alternating rounding (8, 7) is libjpeg's.
-func upsample2x2(dst, near, far []uint8) {
-	n := len(near)
-	this := 3*int(near[0]) + int(far[0])
-	last := this
-	for i := range n {
-		next := this
-		if i+1 < n {
-			next = 3*int(near[i+1]) + int(far[i+1])
-		}
-		dst[2*i] = uint8((3*this + last + 8) >> 4)
-		dst[2*i+1] = uint8((3*this + next + 7) >> 4)
-		last, this = this, next
-	}
-}
-
-// upsample2x1 is the same in one direction, with rounding 1, 2.
+// upsample2x1 fills dst (twice as long) from the nearest sample and the next nearest, weighted 3:1. The
+// alternating rounding (1, 2) is libjpeg's.
 func upsample2x1(dst, src []uint8) {
 	n := len(src)
 	for i, c := range src {
@@ -109,16 +120,6 @@ func upsample1x2(dst, near, far []uint8, bias int) {
 func repeat(dst, src []uint8, times int) {
 	for i := range dst {
 		dst[i] = src[i/times]
-	}
-}
-
-func yccToRGB(dst, luma, cb, cr []uint8) {
-	const half = 1 << 15
-	for i, x := 0, 0; i < len(dst); i, x = i+3, x+1 {
-		y, u, v := int(luma[x]), int(cb[x])-128, int(cr[x])-128
-		dst[i] = clip8(y + (91881*v+half)>>16)
-		dst[i+1] = clip8(y + (-22554*u-46802*v+half)>>16)
-		dst[i+2] = clip8(y + (116130*u+half)>>16)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 )
 
 // MaxPixels is the largest picture that is decoded unless another limit is given, 2^27 (about 134
@@ -23,7 +24,8 @@ type DecodeOptions struct {
 	Orient    bool  // turn the picture upright by its EXIF orientation
 	MaxPixels int64 // refuse larger pictures; 0: MaxPixels
 
-	side int // decode JPEG at a reduced scale, see Reduced; 0: in full
+	side    int      // decode JPEG at a reduced scale, see Reduced; 0: in full
+	scratch *Scratch // lends the memory of a JPEG file's pixels; may be nil
 }
 
 func (o DecodeOptions) maxPixels() int64 {
@@ -74,8 +76,16 @@ func DecodeFileWith(path string, opt DecodeOptions) (*Image, error) {
 	return m, nil
 }
 
+// readers are used again, by one decoder after the other.
+var readers = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
+
 func decode(r io.Reader, opt DecodeOptions) (m *Image, err error) {
-	br := bufio.NewReader(r)
+	br := readers.Get().(*bufio.Reader)
+	br.Reset(r)
+	defer func() {
+		br.Reset(nil)
+		readers.Put(br)
+	}()
 	head, err := br.Peek(sniffLen)
 	if len(head) == 0 {
 		if err == nil || err == io.EOF {
@@ -112,14 +122,17 @@ func eofIsUnexpected(err error) error {
 // readAll reads a whole file for the decoders that jump about in it. No picture of the allowed size
 // needs more than 8 bytes a pixel, metadata aside; what is longer is no picture.
 func (o DecodeOptions) readAll(r io.Reader) ([]byte, error) {
-	limit := 8*o.maxPixels() + maxHead
 	var b bytes.Buffer
+	err := o.readInto(&b, r)
+	return b.Bytes(), err
+}
+
+// readInto is readAll into a buffer.
+func (o DecodeOptions) readInto(b *bytes.Buffer, r io.Reader) error {
+	limit := 8*o.maxPixels() + maxHead
 	n, err := b.ReadFrom(io.LimitReader(r, limit+1))
-	if err != nil {
-		return nil, err
+	if err == nil && n > limit {
+		err = fmt.Errorf("it is longer than %d bytes, which no image of %d pixels needs", limit, o.maxPixels())
 	}
-	if n > limit {
-		return nil, fmt.Errorf("it is longer than %d bytes, which no image of %d pixels needs", limit, o.maxPixels())
-	}
-	return b.Bytes(), nil
+	return err
 }

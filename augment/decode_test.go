@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sslrt/sslrt/augment/internal/kernel"
 )
 
 func TestDecodeBadInput(t *testing.T) {
@@ -171,7 +173,7 @@ func TestChromaUpsampling(t *testing.T) {
 	if want := []uint8{0, 25, 75, 125, 175, 200}; !bytes.Equal(row, want) {
 		t.Errorf("2x1: %v, want %v", row, want)
 	}
-	upsample2x2(row, []uint8{0, 100, 200}, []uint8{40, 40, 40})
+	kernel.Upsample2x2(row, []uint8{0, 100, 200}, []uint8{40, 40, 40})
 	// columns 3*near+far: 40, 340, 640
 	if want := []uint8{10, 29, 66, 104, 141, 160}; !bytes.Equal(row, want) {
 		t.Errorf("2x2: %v, want %v", row, want)

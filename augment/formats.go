@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
@@ -26,10 +27,17 @@ type format struct {
 	decode   func(r *bufio.Reader, opt DecodeOptions) (*Image, error)
 }
 
+// maxHead bounds what may stand before the pixels: metadata, thumbnails, colour profiles.
+const maxHead = 16 << 20
+
+var errLongHead = errors.New("more than 16 MiB of metadata stand before the pixels")
+
 // sniffLen is how many bytes tell a format.
 const sniffLen = 18
 
-// formats is a function, not a variable, so that decoders may refer to it.
+// knownFormats is made at first use, so that decoders may refer to it.
+var knownFormats = sync.OnceValue(formats)
+
 func formats() []format {
 	return []format{
 		{"JPEG", []string{".jpg", ".jpeg", ".jpe", ".jfif"}, magic("\xff\xd8"), decodeJPEG},
@@ -62,7 +70,7 @@ func isWebP(head []byte) bool {
 
 // sniffImage tells the format of a picture from its first bytes; nil when it is none.
 func sniffImage(head []byte) *format {
-	for _, f := range formats() {
+	for _, f := range knownFormats() {
 		if f.is(head) {
 			return &f
 		}
@@ -73,7 +81,7 @@ func sniffImage(head []byte) *format {
 // imageSuffixes are the ends of names that are taken for pictures.
 var imageSuffixes = func() []string {
 	var out []string
-	for _, f := range formats() {
+	for _, f := range knownFormats() {
 		out = append(out, f.suffixes...)
 	}
 	return out

@@ -3,33 +3,31 @@
 package augment
 
 import (
-	"bufio"
-	"bytes"
-	"io"
-
 	"github.com/sslrt/sslrt/augment/internal/libjpeg"
 )
 
-// Decoders names what decodes JPEG: libjpeg-turbo through cgo, which the build tag libjpeg asks for. It
-// gives Pillow's pixels exactly.
+// Decoders names what decodes JPEG: libjpeg-turbo through cgo, which the build tag libjpeg asks for, or this
+// package itself. Both give Pillow's pixels exactly.
 const Decoders = "libjpeg"
 
 const canReduce = true
 
-// jpegPixels decodes what stands behind a header that was checked.
-func jpegPixels(h *jpegHead, r *bufio.Reader, opt DecodeOptions) (*Image, error) {
-	data, err := opt.readAll(io.MultiReader(bytes.NewReader(h.bytes), r))
-	if err != nil {
-		return nil, err
+// jpegPixels decodes a file whose header was read.
+func jpegPixels(mem *jpegMemory, data []byte, opt DecodeOptions) (*Image, error) {
+	d := &mem.decoder
+	eighths := opt.eighths(d.W, d.H)
+	width, height := (d.W*eighths+7)/8, (d.H*eighths+7)/8
+	if d.Components != 4 {
+		m := opt.scratch.Image(width, height)
+		if err := libjpeg.Decode(m.Pix, data, width, height, d.Components, eighths); err != nil {
+			opt.scratch.Release(m)
+			return nil, err
+		}
+		return m, nil
 	}
-	eighths := opt.eighths(h.w, h.h)
-	width, height := (h.w*eighths+7)/8, (h.h*eighths+7)/8
-	out, err := libjpeg.Decode(data, width, height, h.components, eighths)
-	if err != nil {
+	out := make([]uint8, 4*width*height)
+	if err := libjpeg.Decode(out, data, width, height, 4, eighths); err != nil {
 		return nil, err
-	}
-	if h.components != 4 {
-		return &Image{W: width, H: height, Pix: out}, nil
 	}
 	m := NewImage(width, height) // inverted, as Adobe writes it and Pillow reads it
 	for i := range width * height {

@@ -268,7 +268,7 @@ func (b *Batch) finish() {
 // fill prepares all views of one place of a batch.
 func (l *Loader) fill(j job, w *worker) error {
 	index := j.want
-	m, err := l.read(index)
+	m, err := l.read(index, w)
 	if err != nil {
 		j.batch.mu.Lock()
 		j.batch.Skipped = append(j.batch.Skipped, SkippedImage{Index: index, Name: l.src.Name(index), Err: err})
@@ -287,8 +287,9 @@ func (l *Loader) fill(j job, w *worker) error {
 		if l.ctx.Err() != nil {
 			return l.ctx.Err()
 		}
-		m, err = l.read(index)
+		m, err = l.read(index, w)
 	}
+	defer w.pictures.Release(m)
 	j.batch.Index[j.place], j.batch.Labels[j.place] = index, l.src.Label(index)
 	for v := range l.kinds {
 		k := &l.kinds[v]
@@ -308,14 +309,14 @@ func (l *Loader) fill(j job, w *worker) error {
 }
 
 // read decodes an image, and remembers those that fail: a neighbour may ask for them again.
-func (l *Loader) read(index int) (*Image, error) {
+func (l *Loader) read(index int, w *worker) (*Image, error) {
 	l.badMu.Lock()
 	err := l.bad[index]
 	l.badMu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	m, err := l.src.Image(index)
+	m, err := imageInto(l.src, index, &w.pictures)
 	if err != nil {
 		l.badMu.Lock()
 		l.bad[index] = err

@@ -69,9 +69,11 @@ func (s *multiSource) Label(i int) int {
 	return -1
 }
 
-func (s *multiSource) Image(i int) (*Image, error) {
+func (s *multiSource) Image(i int) (*Image, error) { return s.imageInto(i, nil) }
+
+func (s *multiSource) imageInto(i int, scratch *Scratch) (*Image, error) {
 	p, i, _ := s.find(i)
-	return p.Image(i)
+	return imageInto(p, i, scratch)
 }
 
 func (s *multiSource) Close() error {
@@ -114,6 +116,10 @@ func (s *subset) Len() int                    { return len(s.index) }
 func (s *subset) Name(i int) string           { return s.Source.Name(s.index[i]) }
 func (s *subset) Label(i int) int             { return s.Source.Label(s.index[i]) }
 func (s *subset) Image(i int) (*Image, error) { return s.Source.Image(s.index[i]) }
+
+func (s *subset) imageInto(i int, scratch *Scratch) (*Image, error) {
+	return imageInto(s.Source, s.index[i], scratch)
+}
 
 // sortedKeys orders class names as torchvision's ImageFolder does.
 func sortedKeys[V any](m map[string]V) []string {

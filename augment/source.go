@@ -46,6 +46,21 @@ type SourceOptions struct {
 	Stdin io.Reader
 }
 
+// reuser is a Source that can decode into memory that is lent.
+type reuser interface {
+	// imageInto is Image with the memory of scratch, to which the result is to be released. scratch may be
+	// nil.
+	imageInto(i int, scratch *Scratch) (*Image, error)
+}
+
+// imageInto reads image i of src into memory of scratch, where src can.
+func imageInto(src Source, i int, scratch *Scratch) (*Image, error) {
+	if r, ok := src.(reuser); ok {
+		return r.imageInto(i, scratch)
+	}
+	return src.Image(i)
+}
+
 // ErrNoImages is wrapped by the error of [Open] when there is nothing to read.
 var ErrNoImages = errors.New("no images")
 
@@ -311,6 +326,10 @@ func (s *fileSource) Label(i int) int {
 	return s.labels[i]
 }
 
-func (s *fileSource) Image(i int) (*Image, error) {
-	return DecodeFileWith(s.files[i], s.decode)
+func (s *fileSource) Image(i int) (*Image, error) { return s.imageInto(i, nil) }
+
+func (s *fileSource) imageInto(i int, scratch *Scratch) (*Image, error) {
+	opt := s.decode
+	opt.scratch = scratch
+	return DecodeFileWith(s.files[i], opt)
 }

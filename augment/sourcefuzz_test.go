@@ -131,13 +131,13 @@ func FuzzChroma(f *testing.F) {
 			low, high = min(low, v), max(high, v)
 		}
 		sx, sy := chromaStep(m.SubsampleRatio)
-		c := chroma{cb: m.Cb, cr: m.Cr, stride: m.CStride, cw: (int(w) + sx - 1) / sx, ch: (int(h) + sy - 1) / sy, sx: sx, sy: sy}
-		cb, cr := make([]uint8, c.cw*sx), make([]uint8, c.cw*sx)
-		for y := range int(h) {
-			c.row(y, cb, cr)
-			for _, v := range append(cb, cr...) {
-				if v < low || v > high {
-					t.Fatalf("chroma %d between samples %d to %d", v, low, high)
+		for _, plane := range [][]uint8{m.Cb, m.Cr} {
+			c := subsampled{plane, (int(w) + sx - 1) / sx, (int(h) + sy - 1) / sy, m.CStride, sx, sy}
+			for y := range int(h) {
+				for _, v := range c.row(y, make([]uint8, c.w*sx)) {
+					if v < low || v > high {
+						t.Fatalf("chroma %d between samples %d to %d", v, low, high)
+					}
 				}
 			}
 		}

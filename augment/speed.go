@@ -79,7 +79,7 @@ func (m *measurement) pass(ctx context.Context, n int, parts bool) (float64, []S
 		if err := ctx.Err(); err != nil {
 			return 0, nil, err
 		}
-		picture, err := m.src.Image(i)
+		picture, err := imageInto(m.src, i, &m.w.pictures)
 		if err != nil {
 			return 0, nil, err
 		}
@@ -87,6 +87,7 @@ func (m *measurement) pass(ctx context.Context, n int, parts bool) (float64, []S
 		for v, view := range m.views {
 			m.view(picture, view, i, v, parts)
 		}
+		m.w.pictures.Release(picture)
 	}
 	for i := range m.stages {
 		m.stages[i].Seconds /= float64(n)

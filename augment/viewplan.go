@@ -77,9 +77,10 @@ func (l *Loader) layOut(b *Batch, n int) {
 
 // worker is the memory of a goroutine that augments.
 type worker struct {
-	Scratch
-	pcg  rand.PCG
-	rand *rand.Rand
+	Scratch          // of views
+	pictures Scratch // of what is decoded, which views must not release
+	pcg      rand.PCG
+	rand     *rand.Rand
 }
 
 func newWorker() *worker {

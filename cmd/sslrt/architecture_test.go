@@ -52,8 +52,9 @@ var layers = map[string][]string{
 
 	"runtime":     {"runtime/ort", "augment", "models/onnx"},
 	"runtime/ort": {},
-	"augment":     {"augment/internal/libjpeg", "augment/internal/kernel", "augment/npy"},
+	"augment":     {"augment/internal/jpeg", "augment/internal/libjpeg", "augment/npy"},
 
+	"augment/internal/jpeg":    {"augment/internal/kernel"},
 	"augment/internal/libjpeg": {},
 	"augment/internal/kernel":  {},
 	"augment/npy":              {},

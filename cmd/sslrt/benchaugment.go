@@ -8,6 +8,8 @@ import (
 	"image/jpeg"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"runtime"
 	"time"
 
@@ -37,16 +39,21 @@ file or from memory to the two tensors that a network takes: processor time of o
 core by stage (decode, each transform, tensor), and the images a second of all workers
 together.
 
-Without DATA it draws images itself: of 32 pixels in memory by simclr_cifar, and
-500x375 JPEG files, in memory too, of which it makes 224 pixels by simclr. DATA are
-read from disk. Times of a core are the least of several passes.`,
+Without DATA it draws images itself: of 32 pixels in memory, by simclr_cifar, and JPEG
+files of 500x375, of which it makes 224 pixels by simclr. Times of a core are the
+least of several passes.`,
 		Example: `  sslrt bench augment
   sslrt bench augment photos/ --image-size 224 --augment moco_v2 --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if b.images < 0 || b.passes < 1 || b.workers < 0 || b.size < 0 {
 				return usagef("got --images %d, --passes %d, --workers %d, --image-size %d: want 0, 1, 0, 0 or more", b.images, b.passes, b.workers, b.size)
 			}
-			cases, err := b.cases(args, s)
+			scratch, err := os.MkdirTemp("", "sslrt-bench-")
+			if err != nil {
+				return err
+			}
+			defer os.RemoveAll(scratch)
+			cases, err := b.cases(args, scratch, s)
 			if err != nil {
 				return err
 			}
@@ -88,8 +95,8 @@ type augmentCase struct {
 	views augment.Views
 }
 
-// cases are the data given, or those that are drawn.
-func (b *augmentBench) cases(args []string, s streams) ([]augmentCase, error) {
+// cases are the data given, or those that are drawn, files in scratch.
+func (b *augmentBench) cases(args []string, scratch string, s streams) ([]augmentCase, error) {
 	if len(args) > 0 {
 		src, err := b.data.open(args, "train", s)
 		if err != nil {
@@ -115,10 +122,14 @@ func (b *augmentBench) cases(args []string, s streams) ([]augmentCase, error) {
 			return nil, err
 		}
 		if size <= 64 {
-			out = append(out, augmentCase{"memory", newDrawn(64, size, size, false), size, views})
-		} else {
-			out = append(out, augmentCase{"500x375 JPEG", newDrawn(32, 500, 375, true), size, views})
+			out = append(out, augmentCase{"memory", drawn(drawPictures(64, size, size)), size, views})
+			continue
 		}
+		src, err := drawFiles(scratch, 32, 500, 375)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, augmentCase{"500x375 JPEG", src, size, views})
 	}
 	return out, nil
 }
@@ -246,15 +257,19 @@ func (r augmentResult) text() string {
 	return out.String()
 }
 
-// drawn is a source of pictures that are drawn: smooth colours with some noise, decoded or
-// as JPEG files in memory.
-type drawn struct {
-	images []*augment.Image
-	files  [][]byte
-}
+// drawn is a source of pictures in memory.
+type drawn []*augment.Image
 
-func newDrawn(n, w, h int, encode bool) *drawn {
-	d := &drawn{}
+func (d drawn) Len() int                            { return len(d) }
+func (drawn) Name(i int) string                     { return fmt.Sprintf("drawn %d", i) }
+func (drawn) Label(int) int                         { return -1 }
+func (drawn) Classes() []string                     { return nil }
+func (drawn) Close() error                          { return nil }
+func (d drawn) Image(i int) (*augment.Image, error) { return d[i], nil }
+
+// drawPictures draws smooth colours with some noise.
+func drawPictures(n, w, h int) []*augment.Image {
+	var out []*augment.Image
 	for i := range n {
 		m := augment.NewImage(w, h)
 		for y := range h {
@@ -266,27 +281,21 @@ func newDrawn(n, w, h int, encode bool) *drawn {
 				}
 			}
 		}
-		if !encode {
-			d.images = append(d.images, m)
-			continue
-		}
-		var file bytes.Buffer
-		if err := jpeg.Encode(&file, m.ToImage(), &jpeg.Options{Quality: 90}); err != nil {
-			panic(err) // a buffer takes everything
-		}
-		d.files = append(d.files, file.Bytes())
+		out = append(out, m)
 	}
-	return d
+	return out
 }
 
-func (d *drawn) Len() int        { return len(d.images) + len(d.files) }
-func (*drawn) Name(i int) string { return fmt.Sprintf("drawn %d", i) }
-func (*drawn) Label(int) int     { return -1 }
-func (*drawn) Classes() []string { return nil }
-func (*drawn) Close() error      { return nil }
-func (d *drawn) Image(i int) (*augment.Image, error) {
-	if d.files == nil {
-		return d.images[i], nil
+// drawFiles draws pictures and opens them as JPEG files in a folder.
+func drawFiles(dir string, n, w, h int) (augment.Source, error) {
+	for i, m := range drawPictures(n, w, h) {
+		var file bytes.Buffer
+		if err := jpeg.Encode(&file, m.ToImage(), &jpeg.Options{Quality: 90}); err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.jpg", i)), file.Bytes(), 0o600); err != nil {
+			return nil, err
+		}
 	}
-	return augment.Decode(bytes.NewReader(d.files[i]))
+	return augment.Open([]string{dir}, augment.SourceOptions{})
 }

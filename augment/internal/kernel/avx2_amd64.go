@@ -22,3 +22,12 @@ func verticalAVX2(dst, src *uint8, stride int, taps *int32, count, n int)
 
 //go:noescape
 func horizontalAVX2(dst, src *uint8, first, count, taps *int32, width, n int)
+
+//go:noescape
+func inverseDCTAVX2(dst *uint8, stride int, block *int16)
+
+//go:noescape
+func upsample2x2AVX2(dst, near, far *uint8, blocks int)
+
+//go:noescape
+func yccToRGBAVX2(dst, luma, cb, cr *uint8, blocks int)

@@ -14,3 +14,7 @@ func horizontalAVX2(dst, src *uint8, first, count, taps *int32, width, n int) { 
 func boxRowAVX2(dst *uint8, acc *uint32, out, in, next *uint8, whole, part uint32, n int) {
 	panic("no AVX2")
 }
+
+func inverseDCTAVX2(dst *uint8, stride int, block *int16) { panic("no AVX2") }
+func upsample2x2AVX2(dst, near, far *uint8, blocks int)   { panic("no AVX2") }
+func yccToRGBAVX2(dst, luma, cb, cr *uint8, blocks int)   { panic("no AVX2") }

@@ -1,6 +1,6 @@
-// Package kernel holds the inner loops of augment's blurs and resizing. Where the processor has AVX2 they run
-// on 8 values at a time and give the same bits; the loops in Go are the reference, and do the rest of each
-// row.
+// Package kernel holds the inner loops of augment's blurs, resizing and JPEG decoding. Where the processor has
+// AVX2 they run on 8 values or more at a time and give the same bits; the loops in Go are the reference, and do
+// the rest of each row.
 package kernel
 
 import "math"

@@ -70,21 +70,20 @@ import (
 	"unsafe"
 )
 
-// Decode decodes a JPEG file of a number of components: to RGB,
-// [h, w, 3], or, of four components, to CMYK as it is stored, [h, w, 4]. eighths is the scale, 8, 4, 2 or 1;
-// w and h are the size at that scale, rounded up. Damaged data are an error.
-func Decode(data []byte, w, h, components, eighths int) ([]byte, error) {
+// Decode decodes a JPEG file of a number of components into out: to RGB, [h, w, 3], or, of four
+// components, to CMYK as it is stored, [h, w, 4]. eighths is the scale, 8, 4, 2 or 1; w and h are the size at
+// that scale, rounded up. Damaged data are an error.
+func Decode(out, data []byte, w, h, components, eighths int) error {
 	if components != 4 {
 		components = 3
 	}
-	if len(data) == 0 {
-		return nil, errors.New("libjpeg: no data")
+	if len(data) == 0 || len(out) != w*h*components {
+		return errors.New("libjpeg: no data, or no room for the pixels")
 	}
-	out := make([]byte, w*h*components)
 	message := make([]byte, C.JMSG_LENGTH_MAX)
 	if C.sslrt_jpeg((*C.uchar)(unsafe.Pointer(&data[0])), C.ulong(len(data)), C.int(w), C.int(h), C.int(components), C.int(eighths),
 		(*C.uchar)(unsafe.Pointer(&out[0])), (*C.char)(unsafe.Pointer(&message[0]))) != 0 {
-		return nil, errors.New("libjpeg: " + C.GoString((*C.char)(unsafe.Pointer(&message[0]))))
+		return errors.New("libjpeg: " + C.GoString((*C.char)(unsafe.Pointer(&message[0]))))
 	}
-	return out, nil
+	return nil
 }

@@ -1,6 +1,7 @@
 /* Writes a JPEG from raw samples on standard input, for what Pillow cannot write:
- * jpegs OUT WIDTH HEIGHT gray|ycc|rgb|cmyk|ycck HxV progressive adobe
- * HxV are the sampling factors of the first component (and of the black one); the others have 1x1.
+ * jpegs OUT WIDTH HEIGHT gray|ycc|rgb|cmyk|ycck HxV FORM adobe
+ * FORM adds up 1: progressive; 2: a scan for each component; 4: a restart marker after two MCUs; 8: tables of
+ * 16 bits. HxV are the sampling factors of the first component (and of the black one); the others have 1x1.
  * Build: cc jpegs.c -ljpeg -o jpegs */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,8 @@
 int main(int argc, char **argv) {
 	struct jpeg_compress_struct c;
 	struct jpeg_error_mgr e;
-	int w, h, sx, sy, n, x;
+	static jpeg_scan_info scans[4];
+	int w, h, sx, sy, n, x, form;
 	JSAMPLE *row;
 	FILE *f;
 	if (argc != 8) return 2;
@@ -30,7 +32,14 @@ int main(int argc, char **argv) {
 	for (x = 0; x < n; x++) c.comp_info[x].h_samp_factor = c.comp_info[x].v_samp_factor = 1;
 	c.comp_info[0].h_samp_factor = sx, c.comp_info[0].v_samp_factor = sy;
 	if (n == 4) c.comp_info[3].h_samp_factor = sx, c.comp_info[3].v_samp_factor = sy;
-	if (atoi(argv[6])) jpeg_simple_progression(&c);
+	form = atoi(argv[6]);
+	if (form & 8) jpeg_set_quality(&c, 1, FALSE);
+	if (form & 1) jpeg_simple_progression(&c);
+	if (form & 2) {
+		for (x = 0; x < n; x++) scans[x].comps_in_scan = 1, scans[x].component_index[0] = x, scans[x].Se = 63;
+		c.scan_info = scans, c.num_scans = n;
+	}
+	if (form & 4) c.restart_interval = 2;
 	if (!atoi(argv[7])) c.write_Adobe_marker = FALSE;
 	jpeg_start_compress(&c, TRUE);
 	row = malloc(w * n);

@@ -28,9 +28,9 @@ def reference(name, rgb=None, turned=False):
     rgb.save(name + ".png", optimize=True)
 
 
-def jpegs(name, w, h, kind, sampling, progressive=0, adobe=1):
+def jpegs(name, w, h, kind, sampling, form=0, adobe=1):
     channels = {"gray": 1, "cmyk": 4, "ycck": 4}.get(kind, 3)
-    args = ["./jpegs", name, str(w), str(h), kind, sampling, str(progressive), str(adobe)]
+    args = ["./jpegs", name, str(w), str(h), kind, sampling, str(form), str(adobe)]
     subprocess.run(args, input=picture(w, h, channels).tobytes(), check=True)
     reference(name)
 
@@ -163,3 +163,11 @@ for o in range(1, 9):
     rgb.save(f"exif/{o}.tif", tiffinfo={0x0112: o})
     turned = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
     reference(f"exif/{o}.tif", rgb.transpose(Image.Transpose[turned[o]]) if o > 1 else rgb)
+
+for s in ["1x1", "2x1", "2x2"]:
+    jpegs(f"ycc-{s}-scans.jpg", 37, 29, "ycc", s, 2)
+    jpegs(f"ycc-{s}-restarts.jpg", 61, 45, "ycc", s, 4)
+    jpegs(f"ycc-{s}-restarts-progressive.jpg", 61, 45, "ycc", s, 5)
+jpegs("ycc-2x2-scans-restarts.jpg", 37, 29, "ycc", "2x2", 6)
+jpegs("gray-restarts.jpg", 37, 29, "gray", "1x1", 4)
+jpegs("gray-16-bit-tables.jpg", 37, 29, "gray", "1x1", 8)

@@ -1,0 +1,124 @@
+package jpeg
+
+import (
+	"bytes"
+	"image"
+	"image/color"
+	stdjpeg "image/jpeg"
+	"math"
+	"testing"
+)
+
+// photo encodes smooth colours with some noise.
+func photo(tb testing.TB, w, h int) []byte {
+	tb.Helper()
+	m := image.NewRGBA(image.Rect(0, 0, w, h))
+	for y := range h {
+		for x := range w {
+			noise := float64(uint32((x*7919+y*104729)*2654435761) >> 28)
+			v := func(a, b, c float64) uint8 {
+				return uint8(128 + 90*math.Sin(float64(x)/a+c)*math.Cos(float64(y)/b) + noise)
+			}
+			m.Set(x, y, color.RGBA{v(31, 23, 0), v(47, 19, 1), v(17, 41, 2), 255})
+		}
+	}
+	var file bytes.Buffer
+	if err := stdjpeg.Encode(&file, m, &stdjpeg.Options{Quality: 90}); err != nil {
+		tb.Fatal(err)
+	}
+	return file.Bytes()
+}
+
+func BenchmarkPlanes(b *testing.B) {
+	data := photo(b, 500, 375)
+	var d Decoder
+	b.ReportAllocs()
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		if err := d.Head(data); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := d.Planes(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// Memory is kept: a file after another one has the same planes as on its own.
+func TestReuse(t *testing.T) {
+	var kept Decoder
+	for i, size := range [][2]int{{500, 375}, {17, 9}, {64, 200}, {500, 375}} {
+		data := photo(t, size[0], size[1])
+		got := planes(t, &kept, data)
+		want := planes(t, new(Decoder), data)
+		for c := range want {
+			if !bytes.Equal(got[c].Pix[:got[c].Stride*got[c].H], want[c].Pix[:want[c].Stride*want[c].H]) {
+				t.Errorf("file %d, component %d: the planes differ", i, c)
+			}
+		}
+		if _, err := kept.Planes(); err == nil {
+			t.Error("the planes can be read twice")
+		}
+		// What fails in the middle leaves nothing behind.
+		if err := kept.Head(data[:len(data)-20]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := kept.Planes(); err == nil {
+			t.Error("a file that is cut off is read")
+		}
+	}
+}
+
+func planes(t *testing.T, d *Decoder, data []byte) []Plane {
+	t.Helper()
+	if err := d.Head(data); err != nil {
+		t.Fatal(err)
+	}
+	p, err := d.Planes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// The planes of the standard library differ by one level at most: its inverse transform rounds otherwise.
+func TestAgainstStandardLibrary(t *testing.T) {
+	data := photo(t, 123, 77)
+	m, err := stdjpeg.Decode(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := m.(*image.YCbCr)
+	got := planes(t, new(Decoder), data)
+	for y := range 77 {
+		for x := range 123 {
+			w := want.YCbCrAt(x, y)
+			for c, v := range []uint8{w.Y, w.Cb, w.Cr} {
+				p := got[c]
+				d := int(p.Pix[y/p.SY*p.Stride+x/p.SX]) - int(v)
+				if d < -1 || d > 1 {
+					t.Fatalf("component %d at %d, %d differs by %d", c, x, y, d)
+				}
+			}
+		}
+	}
+}
+
+func FuzzDecoder(f *testing.F) {
+	f.Add(photo(f, 20, 20))
+	var d Decoder
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if d.Head(data) != nil || d.W*d.H > 1<<16 {
+			return
+		}
+		p, err := d.Planes()
+		if err != nil {
+			return
+		}
+		for _, p := range p {
+			if len(p.Pix) < p.H*p.Stride || p.W > p.Stride || p.W*p.SX < d.W || p.H*p.SY < d.H {
+				t.Errorf("plane %dx%d, stride %d, %d samples of a picture of %dx%d", p.W, p.H, p.Stride, len(p.Pix), d.W, d.H)
+			}
+		}
+	})
+}

@@ -1,0 +1,293 @@
+package jpeg
+
+import (
+	"errors"
+	"io"
+
+	"github.com/sslrt/sslrt/augment/internal/kernel"
+)
+
+// scanHeader is what a scan decodes: components, a band of coefficients and, of progressive files, bits of
+// them.
+type scanHeader struct {
+	comps       []int
+	first, last int
+	high, low   int // successive approximation: the bit before and the one of this scan
+}
+
+var errScan = errors.New("a scan header is damaged")
+
+// scan reads the scan header at d.pos and decodes the scan.
+func (d *Decoder) scan() error {
+	s, err := d.payload()
+	if err != nil {
+		return err
+	}
+	h, err := d.scanHeader(s)
+	if err != nil {
+		return err
+	}
+	d.bits = bits{data: d.data, pos: d.pos}
+	d.eobRun, d.restarts = 0, 0
+	for _, i := range h.comps {
+		d.comps[i].pred = 0
+	}
+	if len(h.comps) == 1 {
+		err = d.single(h)
+	} else {
+		err = d.interleaved(h)
+	}
+	if err != nil {
+		return err
+	}
+	if d.bits.ended() {
+		return io.ErrUnexpectedEOF
+	}
+	d.pos = d.bits.pos
+	return nil
+}
+
+func (d *Decoder) scanHeader(s []byte) (h scanHeader, err error) {
+	if len(s) < 1 || s[0] < 1 || int(s[0]) > d.Components || len(s) != 4+2*int(s[0]) {
+		return h, errScan
+	}
+	h.comps = d.scanned[:0]
+	blocks := 0
+	for k := range int(s[0]) {
+		id, tables := s[1+2*k], s[2+2*k]
+		at := -1
+		for i := range d.Components {
+			if d.IDs[i] == id {
+				at = i
+			}
+		}
+		for _, i := range h.comps {
+			if i == at {
+				return h, errScan
+			}
+		}
+		if at < 0 || tables>>4 > 3 || tables&15 > 3 {
+			return h, errScan
+		}
+		c := &d.comps[at]
+		c.td, c.ta = int(tables>>4), int(tables&15)
+		h.comps = append(h.comps, at)
+		blocks += c.h * c.v
+	}
+	if len(h.comps) > 1 && blocks > 10 {
+		return h, errScan
+	}
+	end := s[len(s)-3:]
+	h.first, h.last, h.high, h.low = int(end[0]), int(end[1]), int(end[2]>>4), int(end[2]&15)
+	if !d.progressive {
+		h.first, h.last, h.high, h.low = 0, 63, 0, 0
+	} else if h.first > h.last || h.last > 63 || h.low > 13 || h.high != 0 && h.high != h.low+1 ||
+		h.first == 0 && h.last != 0 || h.first > 0 && len(h.comps) != 1 {
+		return h, errScan
+	}
+	for _, i := range h.comps {
+		c := &d.comps[i]
+		if h.first == 0 && h.high == 0 && !d.dc[c.td].set || h.last > 0 && !d.ac[c.ta].set {
+			return h, errors.New("a scan uses a Huffman table that is not there")
+		}
+		if h.first == 0 {
+			c.seen = true
+		} else if !c.seen {
+			return h, errors.New("a scan of details stands before that of the means")
+		}
+		if !d.progressive && !d.hasQuant[c.tq] {
+			return h, errNoQuant
+		}
+	}
+	return h, nil
+}
+
+var errNoQuant = errors.New("a component uses a quantisation table that is not there")
+
+// interleaved decodes a scan of several components: MCU by MCU.
+func (d *Decoder) interleaved(h scanHeader) error {
+	left := d.interval
+	for my := range d.mcusH {
+		for mx := range d.mcusW {
+			if err := d.restart(h, &left); err != nil {
+				return err
+			}
+			for _, i := range h.comps {
+				c := &d.comps[i]
+				for y := my * c.v; y < (my+1)*c.v; y++ {
+					for x := mx * c.h; x < (mx+1)*c.h; x++ {
+						if err := d.decode(h, c, x, y); err != nil {
+							return err
+						}
+					}
+				}
+			}
+		}
+		if d.bits.ended() {
+			return io.ErrUnexpectedEOF
+		}
+	}
+	return nil
+}
+
+// single decodes a scan of one component, which has no more blocks than it needs.
+func (d *Decoder) single(h scanHeader) error {
+	c, left := &d.comps[h.comps[0]], d.interval
+	for y := range c.scanH {
+		for x := range c.scanW {
+			if err := d.restart(h, &left); err != nil {
+				return err
+			}
+			if err := d.decode(h, c, x, y); err != nil {
+				return err
+			}
+		}
+		if d.bits.ended() {
+			return io.ErrUnexpectedEOF
+		}
+	}
+	return nil
+}
+
+// restart counts MCUs and reads the marker that stands between two intervals.
+func (d *Decoder) restart(h scanHeader, left *int) error {
+	if d.interval == 0 {
+		return nil
+	}
+	if *left > 0 {
+		*left--
+		return nil
+	}
+	*left = d.interval - 1
+	b := &d.bits
+	if b.ended() {
+		return io.ErrUnexpectedEOF
+	}
+	if b.n-b.over >= 8 {
+		return errors.New("data stand where a restart marker should")
+	}
+	for b.pos+1 < len(b.data) && b.data[b.pos] == 0xff && b.data[b.pos+1] == 0xff {
+		b.pos++ // fill bytes
+	}
+	if b.pos+2 > len(b.data) {
+		return io.ErrUnexpectedEOF
+	}
+	if m := b.data[b.pos+1]; b.data[b.pos] != 0xff || m != 0xd0+byte(d.restarts&7) {
+		return errors.New("a restart marker is missing")
+	}
+	d.restarts++
+	d.bits = bits{data: b.data, pos: b.pos + 2}
+	d.eobRun = 0
+	for _, i := range h.comps {
+		d.comps[i].pred = 0
+	}
+	return nil
+}
+
+// decode decodes one block.
+func (d *Decoder) decode(h scanHeader, c *component, x, y int) error {
+	if !d.progressive {
+		return d.baseline(c, c.pix[(y*c.blocksW*8+x)*8:], 8*c.blocksW)
+	}
+	at := (y*c.blocksW + x) * 64
+	block := (*[64]int16)(c.coefs[at : at+64])
+	switch {
+	case h.first == 0 && h.high == 0:
+		return d.firstDC(c, block, h.low)
+	case h.first == 0:
+		d.bits.fill()
+		if d.bits.take(1) != 0 {
+			block[0] |= 1 << h.low
+		}
+		return nil
+	case h.high == 0:
+		return d.firstAC(&d.ac[c.ta], block, h)
+	}
+	return d.refineAC(&d.ac[c.ta], block, h)
+}
+
+// difference decodes a DC value's difference to the last one.
+func (d *Decoder) difference(c *component) (int, error) {
+	d.bits.fill()
+	size, ok := d.dc[c.td].symbol(&d.bits)
+	if !ok || size > 16 {
+		return 0, errData
+	}
+	return d.bits.value(size), nil
+}
+
+// baseline decodes a block and writes its samples.
+func (d *Decoder) baseline(c *component, dst []uint8, stride int) error {
+	diff, err := d.difference(c)
+	if err != nil {
+		return err
+	}
+	c.pred += diff
+	quant := &d.quant[c.tq]
+	block := &d.block
+	block[0] = int16(c.pred * int(quant[0]))
+
+	// The loop below is where decoding spends its time: the state of bits stands in variables, and 32 bits
+	// are there for a code of 16 and a value of 15.
+	b, ac := &d.bits, &d.ac[c.ta]
+	acc, n, last := b.acc, b.n, 0
+	for k := 1; k < 64; {
+		if n < 32 {
+			b.acc, b.n = acc, n
+			b.fill()
+			acc, n = b.acc, b.n
+		}
+		at := acc >> (64 - lutBits)
+		if e := ac.fast[at]; e != 0 {
+			k += int(e >> 8 & 15)
+			if k > 63 {
+				return errData
+			}
+			acc <<= uint(e & 63)
+			n -= int(e & 63)
+			z := zigzag[k] & 63
+			block[z] = int16(int32(e>>16) * int32(quant[z]))
+			last = k
+			k++
+			continue
+		}
+		e := int(ac.lut[at])
+		if e == 0 {
+			if e = ac.long(acc); e == 0 {
+				return errData
+			}
+		}
+		acc <<= uint(e & 63)
+		n -= e & 63
+		run, size := e>>12, uint(e>>8&15)
+		if size == 0 {
+			if run != 15 {
+				break
+			}
+			k += 16
+			continue
+		}
+		k += run
+		if k > 63 {
+			return errData
+		}
+		v := int(acc >> (64 - size))
+		if v < 1<<(size-1) {
+			v += -1<<size + 1
+		}
+		acc <<= size
+		n -= int(size)
+		z := zigzag[k] & 63
+		block[z] = int16(v * int(quant[z]))
+		last = k
+		k++
+	}
+	b.acc, b.n = acc, n
+	if last == 0 {
+		kernel.FillBlock(dst, stride, block[0])
+		return nil
+	}
+	kernel.InverseDCT(dst, stride, block)
+	clear(block[1:])
+	return nil
+}
