@@ -103,8 +103,9 @@ func (g *graph) layerOf(n *op.Node) string {
 		return n.Name
 	}
 	first := ""
+	_, result := results[n.OpName()]
 	for _, in := range n.Inputs {
-		if in.Fixed() && g.layer[in] != "" {
+		if in.Fixed() && g.layer[in] != "" || result && operation(in) == operation(n) {
 			return g.layer[in]
 		}
 		if first == "" {
@@ -127,11 +128,24 @@ func (g *graph) weighted(n *op.Node) bool {
 	return false
 }
 
+// results are operations that are one result of another one.
+var results = map[string]string{"BatchMean": "BatchNorm", "BatchVar": "BatchNorm", "MaxPool2DIndices": "MaxPool2D",
+	"LayerMean": "LayerNorm", "LayerInverse": "LayerNorm"}
+
+// operation names the operation of a node.
+func operation(n *op.Node) string {
+	name := n.OpName()
+	if of, ok := results[name]; ok {
+		return of
+	}
+	return name
+}
+
 func (g *graph) place(n *op.Node) place {
 	if g.update[n] {
-		return place{layerOptimizer, n.OpName(), Update}
+		return place{layerOptimizer, operation(n), Update}
 	}
-	p := place{operation: n.OpName(), phase: Forward}
+	p := place{operation: operation(n), phase: Forward}
 	forward := n
 	if n.Of != nil {
 		forward, p.phase = n.Of, InputGradient
@@ -139,7 +153,7 @@ func (g *graph) place(n *op.Node) place {
 			p.phase = WeightGradient
 		}
 		if forward.Kind == op.Computed {
-			p.operation = forward.OpName()
+			p.operation = operation(forward)
 		}
 	}
 	switch {

@@ -2,23 +2,26 @@ package trace
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sslrt/sslrt/export"
+	"github.com/sslrt/sslrt/finetune/engine"
+	"github.com/sslrt/sslrt/finetune/engine/ortpass"
 	"github.com/sslrt/sslrt/finetune/objective"
 	"github.com/sslrt/sslrt/finetune/optim"
 	"github.com/sslrt/sslrt/finetune/train"
 	"github.com/sslrt/sslrt/models"
 	"github.com/sslrt/sslrt/models/onnx"
 	"github.com/sslrt/sslrt/models/op"
-
-	"github.com/sslrt/sslrt/finetune/engine"
 )
 
 // step is a training step of a small ResNet.
-func step(t *testing.T) *train.Program {
+func step(t *testing.T) *train.Program { return stepOf(t, 0.0625, 2) }
+
+func stepOf(t *testing.T, width float64, batch int) *train.Program {
 	t.Helper()
-	encoder, err := models.NewEncoder("resnet18", models.EncoderOptions{ImageSize: 8, Channels: 3, Width: 0.0625})
+	encoder, err := models.NewEncoder("resnet18", models.EncoderOptions{ImageSize: 8, Channels: 3, Width: width})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +29,7 @@ func step(t *testing.T) *train.Program {
 		Objective: objective.SimCLR{Encoder: encoder, Projector: models.NewProjector(8, 4), Temperature: 0.5, Contrast: objective.LossNTXent},
 		Optimizer: optim.SGD{Momentum: 0.9, Decay: optim.Decay{Rate: 1e-4}},
 		Rate:      func(train.Step) float64 { return 0.1 },
-		BatchSize: 2, Image: []int{3, 8, 8}, GradNorm: true,
+		BatchSize: batch, Image: []int{3, 8, 8}, GradNorm: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +52,7 @@ func TestPlaces(t *testing.T) {
 		{place{"encoder.conv1", "Conv2D", WeightGradient}, 1},
 		{place{"encoder.layer1.0.conv1", "Conv2D", InputGradient}, 1},
 		{place{"encoder.layer1.0.conv1", "Conv2D", WeightGradient}, 1},
-		{place{"encoder.bn1", "BatchNorm", Forward}, 1},
+		{place{"encoder.bn1", "BatchNorm", Forward}, 3}, // mean, variance, result,
 		{place{"encoder.bn1", "BatchNorm", InputGradient}, 1},
 		{place{"encoder.bn1", "BatchNorm", WeightGradient}, 2},
 		{place{"encoder.bn1", "Relu", Forward}, 1},
@@ -105,6 +108,48 @@ func TestEveryNodeHasAPlace(t *testing.T) {
 	for _, n := range m.Graph.Nodes {
 		if n.OpType == "BatchNormalization" && works[n.Name].OpName() != "BatchNorm" {
 			t.Errorf("%s works for %v", n.Name, works[n.Name])
+		}
+	}
+}
+
+// TestPassesKeepPlaces applies the passes that rewrite most: convolutions and what is
+// fused around them stay with their layers.
+func TestPassesKeepPlaces(t *testing.T) {
+	const block = 8
+	f := stepOf(t, 0.25, 8).Function
+	for name, passes := range map[string][]ortpass.Pass{"default": ortpass.Default(block), "kernels": ortpass.WithKernels(block)} {
+		origins := map[string]*op.Node{}
+		m, err := engine.ORT{}.Lower(f, export.Options{Origins: origins, Shapes: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ortpass.Apply(m, passes...); err != nil {
+			t.Fatal(err)
+		}
+		works := attribute(m.Graph, origins)
+		_, where := places(f)
+		counts := map[place]int{}
+		for _, n := range m.Graph.Nodes {
+			at, ok := where[works[n.Name]]
+			if !ok {
+				t.Errorf("%s: %s %s %v has no place", name, n.OpType, n.Name, n.Outputs)
+			}
+			if n.OpType == "Conv" || n.OpType == "ConvWeightGrad" {
+				if at.operation != "Conv2D" {
+					t.Errorf("%s: %s %v works for %+v", name, n.OpType, n.Outputs, at)
+				}
+				counts[at]++
+			}
+			if strings.HasPrefix(n.OpType, "BatchNorm") && at.operation != "BatchNorm" {
+				t.Errorf("%s: %s %v works for %+v", name, n.OpType, n.Outputs, at)
+			}
+		}
+		for _, layer := range []string{"encoder.layer1.0.conv1", "encoder.layer1.1.conv2", "encoder.layer4.1.conv2"} {
+			for _, phase := range []string{Forward, InputGradient} {
+				if got := counts[place{layer, "Conv2D", phase}]; got != 1 {
+					t.Errorf("%s: %s %s: got %d convolutions, want 1", name, layer, phase, got)
+				}
+			}
 		}
 	}
 }

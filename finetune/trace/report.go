@@ -10,6 +10,7 @@ import (
 
 	"github.com/sslrt/sslrt/export"
 	"github.com/sslrt/sslrt/finetune/engine"
+	"github.com/sslrt/sslrt/finetune/engine/ortpass"
 	"github.com/sslrt/sslrt/models/onnx"
 	"github.com/sslrt/sslrt/models/op"
 )
@@ -114,26 +115,45 @@ func attribute(g *onnx.Graph, origins map[string]*op.Node) map[string]*op.Node {
 			return out[n.Name]
 		}
 		done[n] = true
+		o := computed(n, origins)
 		for _, name := range n.Outputs {
-			if o := origins[name]; o != nil {
-				out[n.Name] = o
-				return o
+			if r := reader[name]; o == nil && r != nil {
+				o = find(r)
 			}
 		}
-		for _, name := range n.Outputs {
-			if r := reader[name]; r != nil {
-				if o := find(r); o != nil {
-					out[n.Name] = o
-					return o
-				}
-			}
+		if o != nil {
+			out[n.Name] = o
 		}
-		return nil
+		return o
 	}
 	for _, n := range g.Nodes {
 		find(n)
 	}
 	return out
+}
+
+// computed returns the node of the graph whose value a node computes, nil if there is
+// none. A fused node has several: the one that it is named after counts, else the
+// first.
+func computed(n *onnx.Node, origins map[string]*op.Node) *op.Node {
+	var first *op.Node
+	for _, name := range n.Outputs {
+		o := origins[ortpass.PlainName(name)]
+		if o == nil {
+			continue
+		}
+		forward := o
+		if o.Of != nil {
+			forward = o.Of
+		}
+		if strings.HasPrefix(n.OpType, operation(forward)) {
+			return o
+		}
+		if first == nil {
+			first = o
+		}
+	}
+	return first
 }
 
 func newReport(f engine.Function, p *profile, works map[string]*op.Node) *Report {

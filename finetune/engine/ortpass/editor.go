@@ -12,6 +12,9 @@ import (
 // of its values still read [N, C, H, W].
 const blockedDomain = "com.microsoft.nchwc"
 
+// passPrefix starts the names that passes make up.
+const passPrefix = "pass:"
+
 // editor rewrites one graph: new nodes are added in any order, and finish puts them
 // before their users.
 type editor struct {
@@ -190,7 +193,7 @@ func (e *editor) add(domain, op string, inputs, outputs []string, attrs []*onnx.
 // name returns a name that is new to the graph.
 func (e *editor) name(prefix string) string {
 	for {
-		name := fmt.Sprintf("pass:%s_%d", prefix, e.made)
+		name := fmt.Sprintf("%s%s_%d", passPrefix, prefix, e.made)
 		e.made++
 		if !e.used[name] {
 			e.used[name] = true

@@ -29,6 +29,7 @@ func Apply(m *onnx.Model, passes ...Pass) error {
 	for _, p := range passes {
 		e := newEditor(m)
 		p.run(e)
+		e.nameBlocked()
 		e.finish()
 		if err := onnx.Check(m); err != nil {
 			return fmt.Errorf("ortpass: %s: %w", p.Name, err)
