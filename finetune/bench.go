@@ -38,8 +38,9 @@ func (t *Trace) Floor() float64 { return t.FLOP / t.Fastest.Conv }
 
 // BenchStep times steps of a configuration on random images after one that is not
 // counted. Data and their decoding are left out. traced asks where the time goes,
-// which only ONNX Runtime can tell and which makes steps a little slower.
-func BenchStep(ctx context.Context, c Config, steps int, traced bool) (*StepBench, error) {
+// which only ONNX Runtime can tell and which makes steps a little slower. without names
+// passes over the model that are left out (see engine.ORT), to see what they gain.
+func BenchStep(ctx context.Context, c Config, steps int, traced bool, without ...string) (*StepBench, error) {
 	if steps < 1 {
 		return nil, fmt.Errorf("finetune: bench: the number of steps is %d, want 1 or more", steps)
 	}
@@ -59,6 +60,16 @@ func BenchStep(ctx context.Context, c Config, steps int, traced bool) (*StepBenc
 	if err != nil {
 		return nil, err
 	}
+	fast, ok := machine.(engine.ORT)
+	switch {
+	case ok:
+		fast.Without = without
+		machine = fast
+	case traced:
+		return nil, fmt.Errorf("finetune: bench: the %s engine has no trace: choose ort", machine.Name())
+	case len(without) > 0:
+		return nil, fmt.Errorf("finetune: bench: the %s engine has no passes to leave out: choose ort", machine.Name())
+	}
 	step, err := c.Step(1)
 	if err != nil {
 		return nil, err
@@ -66,10 +77,6 @@ func BenchStep(ctx context.Context, c Config, steps int, traced bool) (*StepBenc
 	b := &StepBench{Engine: machine.Name(), Why: why}
 	if !traced {
 		return b, b.run(ctx, machine, &c, step, steps)
-	}
-	fast, ok := machine.(engine.ORT)
-	if !ok {
-		return nil, fmt.Errorf("finetune: bench: the %s engine has no trace: choose ort", machine.Name())
 	}
 	if err := b.trace(ctx, fast, &c, step, steps); err != nil {
 		return nil, fmt.Errorf("finetune: bench: %w", err)

@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sslrt/sslrt/finetune"
+	"github.com/sslrt/sslrt/finetune/engine"
+	"github.com/sslrt/sslrt/finetune/engine/ortpass"
 	"github.com/sslrt/sslrt/finetune/trace"
 )
 
@@ -16,6 +18,7 @@ func newBenchStep(s streams, g *global) *cobra.Command {
 	c := finetune.DefaultConfig()
 	c.ImageSize = 32
 	steps, traced := 10, false
+	var without []string
 	cmd := &cobra.Command{
 		Use:   "step",
 		Short: "Time training steps",
@@ -28,15 +31,20 @@ the best of the steps: by operation of the network, by kind of kernel, by layer.
 convolutions and matrix products it prints GFLOP/s, two operations for each
 multiplication that they ask for; the time of an operation holds that of all nodes
 that serve it. The floor is the time that they would take at the fastest rate of a
-convolution, which is measured beside the steps. Profiling itself takes a little time.`,
+convolution, which is measured beside the steps. Profiling itself takes a little time.
+
+--without leaves out passes, by which ONNX Runtime's graph is rewritten before it runs,
+to see what they gain: ` + strings.Join(engine.PassNames(ortpass.WithKernels(16)), ", ") + `,
+or without the kernels that setup compiles (SSLRT_NO_KERNELS=1): ` + strings.Join(engine.PassNames(ortpass.Default(16)), ", ") + `.`,
 		Example: `  sslrt bench step --batch-size 32
+  sslrt bench step --without batch-norm-kernel,elementwise-kernel
   sslrt bench step --encoder resnet50 --threads 2 --trace --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if steps < 1 {
 				return usagef("--steps is %d, want 1 or more", steps)
 			}
-			return benchStep(cmd.Context(), c, steps, traced, s, g)
+			return benchStep(cmd.Context(), c, steps, traced, without, s, g)
 		},
 	}
 	f := cmd.Flags()
@@ -51,6 +59,7 @@ convolution, which is measured beside the steps. Profiling itself takes a little
 	f.StringVar(&c.Device, "device", c.Device, "cpu or cuda:0")
 	f.IntVar(&c.Threads, "threads", c.Threads, "of the machine (default: all processors)")
 	f.IntVar(&steps, "steps", steps, "that are timed")
+	f.StringSliceVar(&without, "without", nil, "passes to leave out")
 	f.BoolVar(&traced, "trace", traced, "print where the time goes")
 	return cmd
 }
@@ -91,8 +100,8 @@ type benchMemory struct {
 	Arena int64 `json:"arena_bytes"`  // what ONNX Runtime's allocator held
 }
 
-func benchStep(ctx context.Context, c finetune.Config, steps int, traced bool, s streams, g *global) error {
-	b, err := finetune.BenchStep(ctx, c, steps, traced)
+func benchStep(ctx context.Context, c finetune.Config, steps int, traced bool, without []string, s streams, g *global) error {
+	b, err := finetune.BenchStep(ctx, c, steps, traced, without...)
 	if err != nil {
 		return err
 	}
