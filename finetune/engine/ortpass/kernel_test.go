@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/sslrt/sslrt/export"
@@ -25,9 +26,41 @@ var kernelCases = []convCase{
 	{n: 2, c: 32, h: 6, w: 6, k: 32, kernel: [2]int{5, 5}, conv: op.Conv{Stride: [2]int{3, 2}, Dilation: [2]int{1, 2}, Pad: [4]int{4, 1, 0, 3}}},
 }
 
+// depthwiseCases are convolutions in which each channel has a kernel of its own.
+var depthwiseCases = []convCase{
+	{n: 3, c: 32, h: 7, w: 6, k: 32, kernel: [2]int{3, 3}, conv: op.Conv{Groups: 32, Pad: [4]int{1, 1, 1, 1}}},
+	{n: 9, c: 48, h: 8, w: 9, k: 48, kernel: [2]int{3, 3}, conv: op.Conv{Groups: 48, Stride: [2]int{2, 2}, Pad: [4]int{1, 1, 1, 1}}},
+	{n: 2, c: 16, h: 11, w: 12, k: 16, kernel: [2]int{5, 3}, conv: op.Conv{Groups: 16, Stride: [2]int{1, 2}, Dilation: [2]int{2, 1}, Pad: [4]int{4, 0, 3, 1}}},
+	{n: 2, c: 24, h: 5, w: 5, k: 24, kernel: [2]int{3, 3}, conv: op.Conv{Groups: 24, Pad: [4]int{1, 1, 1, 1}}}, // no whole blocks
+}
+
+func TestDepthwiseKernelIsUsed(t *testing.T) {
+	for _, c := range depthwiseCases {
+		m, err := export.Lower(c.function(t).Outputs, export.Options{Shapes: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ortpass.Apply(m, ortpass.DepthwiseKernel(16)); err != nil {
+			t.Fatal(err)
+		}
+		want := 1
+		if c.c%16 != 0 {
+			want = 0
+		}
+		for _, opType := range []string{"DepthwiseInputGrad", "DepthwiseWeightGrad"} {
+			if got := count(m, opType); got != want {
+				t.Errorf("%v: %d nodes %s, want %d", c, got, opType, want)
+			}
+		}
+		if got := blockedConvs(m); got != want {
+			t.Errorf("%v: %d blocked convolutions, want %d", c, got, want)
+		}
+	}
+}
+
 func TestKernelsKeepNumbers(t *testing.T) {
 	b := kernels(t)
-	for _, c := range append(kernelCases, convCases...) {
+	for _, c := range slices.Concat(kernelCases, depthwiseCases, convCases) {
 		t.Run(c.String(), func(t *testing.T) {
 			f := c.function(t)
 			in := inputs(f)

@@ -2,8 +2,6 @@ package ortpass
 
 import (
 	"slices"
-
-	"github.com/sslrt/sslrt/models/onnx"
 )
 
 // WeightGradKernel makes the weight gradient of a convolution one node that reads x
@@ -27,6 +25,5 @@ func (m *weightGrad) callKernel(e *editor, block int64) {
 		x = e.toBlocked(x)
 	}
 	e.replace(m.result, kernelDomain, "ConvWeightGrad", []string{x, e.toBlocked(m.dy)},
-		onnx.IntsAttr("kernel_shape", m.h, m.w), onnx.IntsAttr("strides", m.stride[:]...),
-		onnx.IntsAttr("dilations", m.dilation[:]...), onnx.IntsAttr("pads_begin", m.pad[:2]...))
+		kernelAttrs([]int64{m.h, m.w}, m.stride[:], m.dilation[:], m.pad[:2])...)
 }

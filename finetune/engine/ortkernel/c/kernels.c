@@ -7,6 +7,8 @@
  *   BatchNormAdd        x, weight, bias, residual -> y, mean, variance
  *   BatchNormGrad       dy, x, mean, variance, weight, bias -> dx, dweight, dbias
  *   BatchNormAddGrad    dy, x, mean, variance, weight, y -> dx, dweight, dbias, dresidual
+ *   DepthwiseInputGrad  dy, w -> dx
+ *   DepthwiseWeightGrad x, dy -> dw
  *   MaxPoolGrad         x, y, dy -> dx
  *   Elementwise         x... -> y...: a chain of elementwise operators, in any layout
  *
@@ -436,7 +438,7 @@ static void plan_weight_grad(WeightGrad *g)
 
 typedef struct {
 	Api api;
-	int64_t kernel[2], stride[2], dilation[2], pad[2];
+	int64_t kernel[2], stride[2], dilation[2], pad[2], size[2];
 	float epsilon;
 	int64_t relu;
 	int64_t program[4 * 24], results[8]; /* of Elementwise: MAX_STEPS steps, MAX_OUTPUTS registers */
@@ -472,6 +474,121 @@ static Status *run_weight_grad(void *kernel, Context *c)
 			dw.data[i] = v;
 		}
 	free(g.parts);
+	return s;
+}
+
+/* ---- the gradients of a depthwise convolution, whose every channel has a kernel of its
+ * own. A task has one block of channels, of one image or of a part of the images. ---- */
+
+typedef struct {
+	int64_t n, blocks, h, w, kh, kw, ho, wo, stride[2], dilation[2], pad[2];
+	const float *x, *dy, *weight; /* weight: [C, 1, kh, kw] */
+	float *dx, *parts;            /* parts: [splits, C, kh, kw] */
+	int64_t splits;
+} Depthwise;
+
+static void depthwise_input_task(void *of, size_t task)
+{
+	const Depthwise *d = of;
+	int64_t taps = d->kh * d->kw;
+	const float *weight = d->weight + task % (size_t)d->blocks * (size_t)(BLOCK * taps);
+	const float *dy = d->dy + task * (size_t)(d->ho * d->wo * BLOCK);
+	float *dx = d->dx + task * (size_t)(d->h * d->w * BLOCK);
+	memset(dx, 0, (size_t)(d->h * d->w * BLOCK) * sizeof(float));
+	for (int64_t t = 0; t < taps; t++) {
+		int64_t top = t / d->kw * d->dilation[0] - d->pad[0], left = t % d->kw * d->dilation[1] - d->pad[1];
+		int64_t i0, i1, j0, j1, step = d->stride[1] * BLOCK;
+		float lanes[BLOCK];
+		for (int c = 0; c < BLOCK; c++)
+			lanes[c] = weight[c * taps + t];
+		vec w = load(lanes);
+		inside(top, d->stride[0], d->h, d->ho, &i0, &i1);
+		inside(left, d->stride[1], d->w, d->wo, &j0, &j1);
+		for (int64_t i = i0; i < i1; i++) {
+			const float *from = dy + (i * d->wo + j0) * BLOCK;
+			float *to = dx + ((i * d->stride[0] + top) * d->w + j0 * d->stride[1] + left) * BLOCK;
+			for (int64_t j = j0; j < j1; j++, from += BLOCK, to += step)
+				store(to, load(to) + load(from) * w);
+		}
+	}
+}
+
+static void depthwise_weight_task(void *of, size_t task)
+{
+	const Depthwise *d = of;
+	int64_t taps = d->kh * d->kw, block = (int64_t)task % d->blocks, split = (int64_t)task / d->blocks;
+	float *dw = d->parts + (split * d->blocks + block) * BLOCK * taps;
+	memset(dw, 0, (size_t)(BLOCK * taps) * sizeof(float));
+	for (int64_t n = part_of(d->n, split, d->splits); n < part_of(d->n, split + 1, d->splits); n++) {
+		const float *x = d->x + (n * d->blocks + block) * d->h * d->w * BLOCK;
+		const float *dy = d->dy + (n * d->blocks + block) * d->ho * d->wo * BLOCK;
+		for (int64_t t = 0; t < taps; t++) {
+			int64_t top = t / d->kw * d->dilation[0] - d->pad[0], left = t % d->kw * d->dilation[1] - d->pad[1];
+			int64_t i0, i1, j0, j1, step = d->stride[1] * BLOCK;
+			vec a = all(0), b = a;
+			inside(top, d->stride[0], d->h, d->ho, &i0, &i1);
+			inside(left, d->stride[1], d->w, d->wo, &j0, &j1);
+			for (int64_t i = i0; i < i1; i++) {
+				const float *g = dy + (i * d->wo + j0) * BLOCK;
+				const float *v = x + ((i * d->stride[0] + top) * d->w + j0 * d->stride[1] + left) * BLOCK;
+				int64_t j = j0;
+				for (; j + 1 < j1; j += 2, g += 2 * BLOCK, v += 2 * step)
+					a += load(g) * load(v), b += load(g + BLOCK) * load(v + step);
+				if (j < j1)
+					a += load(g) * load(v);
+			}
+			a += b;
+			for (int c = 0; c < BLOCK; c++)
+				dw[c * taps + t] += a[c];
+		}
+	}
+}
+
+/* depthwise gathers the sizes; x is [N, C, h, w]. */
+static Depthwise depthwise(const Kernel *a, const Tensor *dy, int64_t h, int64_t w)
+{
+	return (Depthwise){.n = dy->dims[0], .blocks = dy->dims[1] / BLOCK, .h = h, .w = w, .kh = a->kernel[0], .kw = a->kernel[1],
+		.ho = dy->dims[2], .wo = dy->dims[3], .stride = {a->stride[0], a->stride[1]}, .dilation = {a->dilation[0], a->dilation[1]},
+		.pad = {a->pad[0], a->pad[1]}, .dy = dy->data};
+}
+
+static Status *run_depthwise_input_grad(void *kernel, Context *c)
+{
+	const Kernel *a = kernel;
+	Tensor dy, w, dx;
+	if (!input(a->api, c, 0, &dy) || !input(a->api, c, 1, &w) || dy.rank != 4 || w.rank != 4 || dy.dims[1] % BLOCK != 0 ||
+		w.dims[0] != dy.dims[1] || w.dims[1] != 1 || w.dims[2] != a->kernel[0] || w.dims[3] != a->kernel[1])
+		return failure(a->api, "sslrt DepthwiseInputGrad: want dy: [N, C, H', W'] in blocks and w: [C, 1, h, w]");
+	int64_t dims[4] = {dy.dims[0], dy.dims[1], a->size[0], a->size[1]};
+	if (!output(a->api, c, 0, dims, 4, &dx))
+		return failure(a->api, "sslrt DepthwiseInputGrad: no memory for the result");
+	Depthwise d = depthwise(a, &dy, a->size[0], a->size[1]);
+	d.weight = w.data, d.dx = dx.data;
+	return parallel(a->api, c, depthwise_input_task, (size_t)(d.n * d.blocks), &d);
+}
+
+static Status *run_depthwise_weight_grad(void *kernel, Context *c)
+{
+	const Kernel *a = kernel;
+	Tensor x, dy, dw;
+	if (!input(a->api, c, 0, &x) || !input(a->api, c, 1, &dy) || x.rank != 4 || dy.rank != 4 || x.dims[0] != dy.dims[0] ||
+		x.dims[1] != dy.dims[1] || x.dims[1] % BLOCK != 0)
+		return failure(a->api, "sslrt DepthwiseWeightGrad: want x: [N, C, H, W] and dy: [N, C, H', W'] in blocks");
+	int64_t dims[4] = {x.dims[1], 1, a->kernel[0], a->kernel[1]}, size = dims[0] * dims[2] * dims[3];
+	if (!output(a->api, c, 0, dims, 4, &dw))
+		return failure(a->api, "sslrt DepthwiseWeightGrad: no memory for the result");
+	Depthwise d = depthwise(a, &dy, x.dims[2], x.dims[3]);
+	d.x = x.data;
+	d.splits = d.n < 8 ? d.n : 8;
+	if ((d.parts = malloc((size_t)(d.splits * size) * sizeof(float))) == NULL)
+		return failure(a->api, "sslrt DepthwiseWeightGrad: no memory for the parts of the sum");
+	Status *s = parallel(a->api, c, depthwise_weight_task, (size_t)(d.splits * d.blocks), &d);
+	for (int64_t i = 0; s == NULL && i < size; i++) {
+		dw.data[i] = 0;
+		for (int64_t p = 0; p < d.splits; p++)
+			dw.data[i] += d.parts[p * size + i];
+	}
+	free(d.parts);
 	return s;
 }
 
@@ -899,6 +1016,7 @@ static Status *op_create(const CustomOp *op, Api api, const Info *info, void **k
 	read_ints(api, info, "strides", k->stride, 2);
 	read_ints(api, info, "dilations", k->dilation, 2);
 	read_ints(api, info, "pads_begin", k->pad, 2);
+	read_ints(api, info, "size", k->size, 2);
 	k->steps = read_ints(api, info, "program", k->program, sizeof(k->program) / sizeof(k->program[0]));
 	k->outputs = read_ints(api, info, "results", k->results, sizeof(k->results) / sizeof(k->results[0]));
 	s = CALL(api, KERNEL_INFO_GET_FLOAT, Status *, const Info *, const char *, float *)(info, "epsilon", &k->epsilon);
@@ -926,6 +1044,8 @@ static CustomOp ops[] = {
 	OP("BatchNormAdd", 4, 3, 0, run_batch_norm_add),
 	OP("BatchNormGrad", 6, 3, 0, run_batch_norm_grad),
 	OP("BatchNormAddGrad", 6, 4, 0, run_batch_norm_add_grad),
+	OP("DepthwiseInputGrad", 2, 1, 0, run_depthwise_input_grad),
+	OP("DepthwiseWeightGrad", 2, 1, 0, run_depthwise_weight_grad),
 	OP("MaxPoolGrad", 3, 1, 0, run_max_pool_grad),
 	OP("Elementwise", 1, 1, 1, run_elementwise),
 };
