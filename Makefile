@@ -63,7 +63,7 @@ onnx-models: setup
 	go run ./cmd/onnxcheck models $(if $(PYTHON),-python $(PYTHON))
 
 bench:
-	go test -run '^$$' -bench . -benchmem ./models/op ./finetune/engine ./augment ./runtime/... ./finetune/knn
+	go test -run '^$$' -bench . -benchmem ./models/op ./finetune/engine ./augment ./runtime/... ./finetune/knn ./finetune/cluster ./finetune/distance
 
 cover:
 	go test -coverprofile=cover.out ./...

@@ -191,51 +191,6 @@ func apart(l Linkage, d [][]float64, row func(int) []float64, a, b []int) float6
 	return sum / float64(len(a)*len(b))
 }
 
-// Skipping what cannot be nearer changes nothing.
-func TestKCentreByDefinition(t *testing.T) {
-	rng := rand.New(rand.NewPCG(2, 9))
-	for _, dim := range []int{1, 3, 40} {
-		const n = 300
-		x := make([]float32, n*dim)
-		for i := range x {
-			x[i] = float32(math.Round(rng.NormFloat64() * 3)) // ties and equal vectors
-		}
-		row := func(i int) []float32 { return x[i*dim : (i+1)*dim] }
-		k := 60
-		if dim == 1 {
-			k = 10
-		}
-		got, err := KCentre(context.Background(), x, dim, k, 5, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		near := make([]float64, n)
-		for i := range near {
-			near[i] = math.Inf(1)
-		}
-		want := 5
-		for p, i := range got.Indices {
-			if i != want || math.Sqrt(near[want]) != got.Apart[p] {
-				t.Fatalf("dim %d: pick %d: got %d at %v, want %d at %v", dim, p, i, got.Apart[p], want, math.Sqrt(near[want]))
-			}
-			want = 0
-			for j := range near {
-				near[j] = min(near[j], distance.Squared(row(i), row(j)))
-				if near[j] > near[want] {
-					want = j
-				}
-			}
-		}
-		if math.Sqrt(near[want]) != got.Radius {
-			t.Errorf("radius: got %v, want %v", got.Radius, math.Sqrt(near[want]))
-		}
-	}
-	all, err := KCentre(context.Background(), []float32{1, 1, 1}, 1, 3, 1, nil)
-	if err != nil || !slices.Equal(all.Indices, []int{1, 0, 2}) {
-		t.Errorf("of equal vectors: got %v, %v, want each once", all, err)
-	}
-}
-
 func TestRejects(t *testing.T) {
 	ctx := context.Background()
 	nan := math.NaN()
