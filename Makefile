@@ -5,7 +5,8 @@
 # make checkpoints  import and compare the checkpoints of SSLRT_SHARED
 # make conformance  ONNX's own tests of operators, in SSLRT_SHARED
 # make onnx-models  the ONNX models of SSLRT_SHARED: outputs, gradients, training
-# make bench    the benchmarks of the packages where time is spent
+# make bench    speed beside PyTorch, torchvision and Python's ONNX Runtime (PYTHON=..., PAIRS=10), and
+#               the benchmarks of the packages; writes the table of docs/performance.md
 # make cover    test coverage, per function in cover.out
 
 BIN     := bin/sslrt
@@ -62,8 +63,9 @@ conformance:
 onnx-models: setup
 	go run ./cmd/onnxcheck models $(if $(PYTHON),-python $(PYTHON))
 
-bench:
-	go test -run '^$$' -bench . -benchmem ./models/op ./finetune/engine ./augment ./runtime/... ./finetune/knn ./finetune/cluster ./finetune/distance
+# One case: go run ./cmd/bench -case NAME; their names: -list.
+bench: setup
+	go run ./cmd/bench -sslrt $(BIN) -python "$(or $(PYTHON),python3)" -pairs $(or $(PAIRS),10) -write docs/performance.md
 
 cover:
 	go test -coverprofile=cover.out ./...

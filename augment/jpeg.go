@@ -52,3 +52,12 @@ func decodeJPEG(r *bufio.Reader, opt DecodeOptions) (*Image, error) {
 	}
 	return m, nil
 }
+
+// eighths is the scale at which a JPEG of w x h pixels is decoded.
+func (o DecodeOptions) eighths(w, h int) int {
+	n := 8
+	for o.side > 0 && n > 1 && min(w, h)*n/2 >= o.side*8 {
+		n /= 2
+	}
+	return n
+}

@@ -10,8 +10,6 @@ import (
 // package itself. Both give Pillow's pixels exactly.
 const Decoders = "libjpeg"
 
-const canReduce = true
-
 // jpegPixels decodes a file whose header was read.
 func jpegPixels(mem *jpegMemory, data []byte, opt DecodeOptions) (*Image, error) {
 	d := &mem.decoder
@@ -35,13 +33,4 @@ func jpegPixels(mem *jpegMemory, data []byte, opt DecodeOptions) (*Image, error)
 		m.set(3*i, lessInk(255-p[0], white), lessInk(255-p[1], white), lessInk(255-p[2], white))
 	}
 	return m, nil
-}
-
-// eighths is the scale at which a JPEG of w x h pixels is decoded.
-func (o DecodeOptions) eighths(w, h int) int {
-	n := 8
-	for o.side > 0 && n > 1 && min(w, h)*n/2 >= o.side*8 {
-		n /= 2
-	}
-	return n
 }

@@ -8,12 +8,11 @@ import "github.com/sslrt/sslrt/augment/internal/kernel"
 // through cgo. Both give Pillow's pixels exactly.
 const Decoders = "Go"
 
-const canReduce = false
-
 // jpegPixels decodes a file whose header was read.
 func jpegPixels(mem *jpegMemory, _ []byte, opt DecodeOptions) (*Image, error) {
 	d := &mem.decoder
-	planes, err := d.Planes()
+	eighths := opt.eighths(d.W, d.H)
+	planes, err := d.Planes(eighths)
 	if err != nil {
 		return nil, err
 	}
@@ -21,7 +20,7 @@ func jpegPixels(mem *jpegMemory, _ []byte, opt DecodeOptions) (*Image, error) {
 	for i, c := range planes {
 		p[i] = subsampled{c.Pix, c.W, c.H, c.Stride, c.SX, c.SY}
 	}
-	m := opt.scratch.Image(d.W, d.H)
+	m := opt.scratch.Image((d.W*eighths+7)/8, (d.H*eighths+7)/8)
 	switch {
 	case d.Components == 1:
 		p[0].sx, p[0].sy = 1, 1

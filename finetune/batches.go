@@ -29,10 +29,7 @@ func (c *Config) sources(src augment.Source) (full, learn, valid augment.Source,
 		full, valid, err = c.parts(augment.Cached(src, c.Cache))
 		return full, full, valid, err
 	}
-	reduced, err := augment.Reduced(src, 2*c.ImageSize)
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("finetune: fast_decode: %w", err)
-	}
+	reduced := augment.Reduced(src, 2*c.ImageSize)
 	if learn, _, err = c.parts(augment.Cached(reduced, c.Cache)); err != nil {
 		return nil, nil, nil, err
 	}

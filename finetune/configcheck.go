@@ -172,9 +172,6 @@ func (c *Config) validate(images int) error {
 	if c.Accumulate < 1 {
 		return fmt.Errorf("finetune: accumulate is %d, want 1 batch a step or more", c.Accumulate)
 	}
-	if c.FastDecode && augment.Decoders != "libjpeg" {
-		return fmt.Errorf("finetune: fast_decode: %w", augment.ErrNoReduced)
-	}
 	if c.BatchSize > images {
 		return fmt.Errorf("finetune: the batch size %d is larger than the data: %d images; choose %d or less", c.BatchSize, images, images)
 	}

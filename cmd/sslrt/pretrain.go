@@ -92,7 +92,7 @@ keys are those of config.yaml.`,
 	f.IntVar(&c.Threads, "threads", c.Threads, "of the machine (default: all processors)")
 	f.IntVar(&c.Workers, "workers", c.Workers, "that decode and augment (default: all processors)")
 	f.String("cache", c.Cache.String(), "memory for decoded images, so that a set that fits is decoded once; 0: none")
-	f.BoolVar(&c.FastDecode, "fast-decode", c.FastDecode, "read large JPEG files at a reduced scale in training; needs a build with libjpeg")
+	f.BoolVar(&c.FastDecode, "fast-decode", c.FastDecode, "read large JPEG files at a reduced scale in training, which changes pixels")
 	f.IntVar(&c.Limit, "limit", c.Limit, "use the first images only")
 	f.StringVar(&c.Split, "split", c.Split, "train or test, where a source has splits")
 	f.StringVar(&c.CIFARLabels, "cifar-labels", c.CIFARLabels, "of CIFAR-100: fine (default) or coarse")

@@ -43,7 +43,7 @@ func Backprop(loss *op.Node, wrt ...*op.Node) ([]*op.Node, error) {
 		if n.Kind != op.Computed || dy == nil || !needed[n] {
 			continue
 		}
-		for j, d := range n.Gradients(dy) {
+		for j, d := range n.Gradients(n.Inputs, n, dy) {
 			in := n.Inputs[j]
 			if d == nil || !needed[in] {
 				continue

@@ -1,11 +1,11 @@
 package op
 
-// Gradients returns n.Op.Grad, and notes on each node that it makes what the node is
-// for.
-func (n *Node) Gradients(dy *Node) []*Node {
+// Gradients returns n.Op.Grad(in, y, dy), and notes on each node that it makes what the
+// node is for. in and y are n's inputs and n itself, or copies of them.
+func (n *Node) Gradients(in []*Node, y, dy *Node) []*Node {
 	g := n.graph
 	g.deriving = n
-	grads := n.Op.Grad(n.Inputs, n, dy)
+	grads := n.Op.Grad(in, y, dy)
 	g.deriving = nil
 	for i, d := range grads {
 		if d != nil && n.Inputs[i].fixed {

@@ -8,7 +8,7 @@ func TestFLOP(t *testing.T) {
 	w := g.Param("w", Float32, Dims(4, 3, 3, 3))
 	y := Conv2D(x, w, nil, Conv{Stride: [2]int{2, 2}, Groups: 2}) // [2, 4, 4, 4]
 	dy := g.Input("dy", Float32, y.Shape)
-	grads := y.Gradients(dy)
+	grads := y.Gradients(y.Inputs, y, dy)
 	a, b := g.Input("a", Float32, Dims(5, 2, 7)), g.Param("b", Float32, Dims(7, 3))
 	m := MatMul(a, b)
 	turned := Gemm(g.Input("c", Float32, Dims(7, 4)), Transpose(b, 1, 0), true, true)
@@ -36,13 +36,13 @@ func TestFLOP(t *testing.T) {
 		}
 	}
 	// A weight that was turned is a weight.
-	if d := turned.Gradients(turned); d[0].ForWeight || !d[1].ForWeight {
+	if d := turned.Gradients(turned.Inputs, turned, turned); d[0].ForWeight || !d[1].ForWeight {
 		t.Errorf("got %t and %t, want the second to be for a weight", d[0].ForWeight, d[1].ForWeight)
 	}
 	// The gradient of a bias as large as the result is dy itself, which is another's.
 	bias := g.Param("bias", Float32, m.Shape)
 	sum := Add(m, bias)
-	if d := sum.Gradients(grads[0]); grads[0].ForWeight {
+	if d := sum.Gradients(sum.Inputs, sum, grads[0]); grads[0].ForWeight {
 		t.Errorf("%v became a gradient for a weight: %v", grads[0], d)
 	}
 }

@@ -16,7 +16,7 @@ type Plane struct {
 
 // Decoder decodes one file after the other: Head, then Planes.
 type Decoder struct {
-	W, H       int // of the picture
+	W, H       int // of the whole picture
 	Components int // 1, 3 or 4
 	IDs        [4]byte
 	JFIF       bool // there is a JFIF marker
@@ -38,6 +38,7 @@ type Decoder struct {
 	dc, ac      [4]huffman
 	bits        bits
 	block       [64]int16
+	whole       [64]uint8 // the samples of a block that is reduced
 	planes      [4]Plane
 	scanned     [4]int
 	eobRun      int
@@ -49,6 +50,7 @@ type component struct {
 	h, v, tq         int
 	blocksW, blocksH int // whole MCUs
 	scanW, scanH     int // blocks of a scan of this component alone
+	size             int // samples of a block's side: 8, or less at a reduced scale
 	pix              []uint8
 	coefs            []int16 // of progressive files: 64 for each block
 	seen             bool    // a scan had its DC values
@@ -230,8 +232,9 @@ func (d *Decoder) quantTables(s []byte) error {
 	return nil
 }
 
-// Planes decodes all scans. The planes are the Decoder's own, until the next Head.
-func (d *Decoder) Planes() ([]Plane, error) {
+// Planes decodes all scans at a scale of 8, 4, 2 or 1 eighths; of a reduced one the picture's sides are
+// rounded up. The planes are the Decoder's own, until the next Head.
+func (d *Decoder) Planes(eighths int) ([]Plane, error) {
 	if d.W < 1 || d.H < 1 {
 		return nil, fmt.Errorf("the header says %dx%d pixels", d.W, d.H)
 	}
@@ -243,12 +246,18 @@ func (d *Decoder) Planes() ([]Plane, error) {
 		c.blocksW, c.blocksH, c.seen = d.mcusW*c.h, d.mcusH*c.v, false
 		w, h := (d.W*c.h+d.hmax-1)/d.hmax, (d.H*c.v+d.vmax-1)/d.vmax
 		c.scanW, c.scanH = (w+7)/8, (h+7)/8
-		c.pix = grow(c.pix, c.blocksW*c.blocksH*64)
+		// A subsampled component is reduced less, so that nothing is thrown away to be made up again.
+		for c.size = eighths; c.size < 8 && d.hmax*eighths%(2*c.h*c.size) == 0 && d.vmax*eighths%(2*c.v*c.size) == 0; {
+			c.size *= 2
+		}
+		w, h = (d.W*c.h*c.size+8*d.hmax-1)/(8*d.hmax), (d.H*c.v*c.size+8*d.vmax-1)/(8*d.vmax)
+		c.pix = grow(c.pix, c.blocksW*c.blocksH*c.size*c.size)
 		if d.progressive {
 			c.coefs = grow(c.coefs, c.blocksW*c.blocksH*64)
 			clear(c.coefs)
 		}
-		d.planes[i] = Plane{Pix: c.pix, W: w, H: h, Stride: 8 * c.blocksW, SX: d.hmax / c.h, SY: d.vmax / c.v}
+		d.planes[i] = Plane{Pix: c.pix, W: w, H: h, Stride: c.size * c.blocksW,
+			SX: d.hmax * eighths / (c.h * c.size), SY: d.vmax * eighths / (c.v * c.size)}
 	}
 	for {
 		if err := d.scan(); err != nil {

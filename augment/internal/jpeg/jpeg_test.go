@@ -38,7 +38,7 @@ func BenchmarkPlanes(b *testing.B) {
 		if err := d.Head(data); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := d.Planes(); err != nil {
+		if _, err := d.Planes(8); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -56,14 +56,14 @@ func TestReuse(t *testing.T) {
 				t.Errorf("file %d, component %d: the planes differ", i, c)
 			}
 		}
-		if _, err := kept.Planes(); err == nil {
+		if _, err := kept.Planes(8); err == nil {
 			t.Error("the planes can be read twice")
 		}
 		// What fails in the middle leaves nothing behind.
 		if err := kept.Head(data[:len(data)-20]); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := kept.Planes(); err == nil {
+		if _, err := kept.Planes(8); err == nil {
 			t.Error("a file that is cut off is read")
 		}
 	}
@@ -74,7 +74,7 @@ func planes(t *testing.T, d *Decoder, data []byte) []Plane {
 	if err := d.Head(data); err != nil {
 		t.Fatal(err)
 	}
-	p, err := d.Planes()
+	p, err := d.Planes(8)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,20 +105,61 @@ func TestAgainstStandardLibrary(t *testing.T) {
 }
 
 func FuzzDecoder(f *testing.F) {
-	f.Add(photo(f, 20, 20))
+	f.Add(photo(f, 20, 20), uint8(0))
+	f.Add(photo(f, 9, 33), uint8(2))
 	var d Decoder
-	f.Fuzz(func(t *testing.T, data []byte) {
+	f.Fuzz(func(t *testing.T, data []byte, scale uint8) {
 		if d.Head(data) != nil || d.W*d.H > 1<<16 {
 			return
 		}
-		p, err := d.Planes()
+		eighths := 8 >> (scale % 4)
+		w, h := (d.W*eighths+7)/8, (d.H*eighths+7)/8
+		p, err := d.Planes(eighths)
 		if err != nil {
 			return
 		}
 		for _, p := range p {
-			if len(p.Pix) < p.H*p.Stride || p.W > p.Stride || p.W*p.SX < d.W || p.H*p.SY < d.H {
-				t.Errorf("plane %dx%d, stride %d, %d samples of a picture of %dx%d", p.W, p.H, p.Stride, len(p.Pix), d.W, d.H)
+			if len(p.Pix) < p.H*p.Stride || p.W > p.Stride || p.W*p.SX < w || p.H*p.SY < h {
+				t.Errorf("plane %dx%d, stride %d, %d samples of a picture of %dx%d", p.W, p.H, p.Stride, len(p.Pix), w, h)
 			}
 		}
 	})
+}
+
+// A reduced plane is near the means of the whole one: this picture has little detail.
+func TestReduced(t *testing.T) {
+	data := photo(t, 200, 120)
+	whole := planes(t, new(Decoder), data)
+	for _, eighths := range []int{4, 2, 1} {
+		var d Decoder
+		if err := d.Head(data); err != nil {
+			t.Fatal(err)
+		}
+		reduced, err := d.Planes(eighths)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for c, r := range reduced {
+			w := whole[c]
+			n := w.W / r.W
+			if r.SX*r.W != 200*eighths/8 || w.W%r.W != 0 {
+				t.Errorf("%d eighths, component %d: %+v", eighths, c, r)
+			}
+			sum := 0.0
+			for y := range r.H {
+				for x := range r.W {
+					mean := 0.0
+					for v := range n {
+						for u := range n {
+							mean += float64(w.Pix[(n*y+v)*w.Stride+n*x+u]) / float64(n*n)
+						}
+					}
+					sum += math.Abs(mean-float64(r.Pix[y*r.Stride+x])) / float64(r.W*r.H)
+				}
+			}
+			if sum > 3 {
+				t.Errorf("%d eighths, component %d: the mean difference is %.2f", eighths, c, sum)
+			}
+		}
+	}
 }

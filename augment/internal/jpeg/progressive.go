@@ -1,7 +1,5 @@
 package jpeg
 
-import "github.com/sslrt/sslrt/augment/internal/kernel"
-
 // firstDC decodes the upper bits of a block's mean.
 func (d *Decoder) firstDC(c *component, block *[64]int16, low int) error {
 	diff, err := d.difference(c)
@@ -126,7 +124,7 @@ func (d *Decoder) transform(c *component) error {
 			for i, v := range coefs {
 				block[i] = int16(int(v) * int(quant[i]))
 			}
-			kernel.InverseDCT(c.pix[(y*c.blocksW*8+x)*8:], 8*c.blocksW, block)
+			d.samples(c, x, y, false)
 		}
 	}
 	clear(block[:])

@@ -187,7 +187,7 @@ func (d *Decoder) restart(h scanHeader, left *int) error {
 // decode decodes one block.
 func (d *Decoder) decode(h scanHeader, c *component, x, y int) error {
 	if !d.progressive {
-		return d.baseline(c, c.pix[(y*c.blocksW*8+x)*8:], 8*c.blocksW)
+		return d.baseline(c, x, y)
 	}
 	at := (y*c.blocksW + x) * 64
 	block := (*[64]int16)(c.coefs[at : at+64])
@@ -217,7 +217,7 @@ func (d *Decoder) difference(c *component) (int, error) {
 }
 
 // baseline decodes a block and writes its samples.
-func (d *Decoder) baseline(c *component, dst []uint8, stride int) error {
+func (d *Decoder) baseline(c *component, x, y int) error {
 	diff, err := d.difference(c)
 	if err != nil {
 		return err
@@ -283,11 +283,35 @@ func (d *Decoder) baseline(c *component, dst []uint8, stride int) error {
 		k++
 	}
 	b.acc, b.n = acc, n
-	if last == 0 {
-		kernel.FillBlock(dst, stride, block[0])
-		return nil
-	}
-	kernel.InverseDCT(dst, stride, block)
+	d.samples(c, x, y, last == 0)
 	clear(block[1:])
 	return nil
 }
+
+// samples writes the samples of the block in d.block. flat says that all but the mean are 0.
+func (d *Decoder) samples(c *component, x, y int, flat bool) {
+	stride := c.size * c.blocksW
+	dst, block := c.pix[(y*stride+x)*c.size:], &d.block
+	switch {
+	case c.size == 8 && flat:
+		kernel.FillBlock(dst, stride, block[0])
+	case c.size == 8:
+		kernel.InverseDCT(dst, stride, block)
+	case c.size == 4: // means of four samples
+		kernel.InverseDCT(d.whole[:], 8, block)
+		for i := range 4 {
+			a, b, out := d.whole[16*i:16*i+8], d.whole[16*i+8:16*i+16], dst[i*stride:i*stride+4]
+			for k := range out {
+				out[k] = uint8((int(a[2*k]) + int(a[2*k+1]) + int(b[2*k]) + int(b[2*k+1]) + 2) >> 2)
+			}
+		}
+	case c.size == 2: // the transform of size 2, of the lowest coefficients
+		m, h, v, hv := int(block[0])+128*8+4, int(block[1]), int(block[8]), int(block[9])
+		dst[0], dst[1] = clip((m+h+v+hv)>>3), clip((m-h+v-hv)>>3)
+		dst[stride], dst[stride+1] = clip((m+h-v-hv)>>3), clip((m-h-v+hv)>>3)
+	default:
+		dst[0] = clip((int(block[0]) + 128*8 + 4) >> 3)
+	}
+}
+
+func clip(v int) uint8 { return uint8(min(max(v, 0), 255)) }
