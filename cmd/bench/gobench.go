@@ -11,7 +11,7 @@ import (
 )
 
 // benchPackages are those where time is spent.
-var benchPackages = []string{"./models/op", "./finetune/engine/...", "./augment/...", "./runtime/...", "./finetune/knn"}
+var benchPackages = []string{"./models/op", "./finetune/engine/...", "./augment/...", "./runtime/...", "./finetune/knn", "./finetune/cluster", "./finetune/distance"}
 
 // goBench is a line of go test -bench.
 type goBench struct {
