@@ -5,7 +5,10 @@
 The encoder runs in onnxruntime; features, scores and metrics are computed here, by the
 papers. CATEGORY is in MVTec's layout. Images are resized whole, bilinear, as
 "sslrt anomaly fit" does. PaDiM keeps all channels: fit with --channels -1 --hold-out
-0.003 to compare. Needs numpy, pillow, onnx, onnxruntime, scikit-learn, scipy.
+0.003 to compare. PatchCore's coreset starts at row --start of the patches; the one of
+"sslrt anomaly fit" is rand.New(rand.NewPCG(seed, 2)).IntN(patches) in Go, of the images
+that it does not hold back; up to 128 channels nothing else is random. Needs numpy,
+pillow, onnx, onnxruntime, scikit-learn, scipy.
 """
 import argparse
 import pathlib
@@ -24,7 +27,8 @@ p.add_argument("category", type=pathlib.Path)
 p.add_argument("method", choices=["padim", "patchcore", "knn", "mahalanobis"])
 p.add_argument("--layers", default="")
 p.add_argument("--coreset", type=float, default=0.1)
-p.add_argument("--seed", type=int, default=0)
+p.add_argument("--start", type=int, default=0)
+p.add_argument("--seed", type=int, default=0, help="of the projection of more than 128 channels")
 a = p.parse_args()
 
 model = onnx.load(a.encoder)
@@ -116,7 +120,7 @@ else:
     keep = int(a.coreset * len(rows) + 0.5)
     if keep < len(rows):
         near = rows if c <= 128 else rows @ (rng.standard_normal((c, 128)) / np.sqrt(128)).astype(np.float32)
-        picks = [int(rng.integers(len(rows)))]
+        picks = [a.start]
         squares = (near**2).sum(1)
         dist = np.full(len(rows), np.inf, np.float32)
         while len(picks) < keep:
