@@ -39,15 +39,11 @@ func createParquet(path string, dim int, about map[string]string) (FileSink, err
 }
 
 func newParquet(w io.Writer, dim int, about map[string]string, groupBytes int) *parquetRows {
-	opt := []parquet.WriterOption{
-		parquet.MaxRowsPerRowGroup(int64(max(1, groupBytes/(4*max(dim, 1)+64)))),
-		parquet.PageBufferSize(1 << 20),
-		parquet.CreatedBy("sslrt", "", ""),
-	}
+	var opt []parquet.WriterOption
 	for _, key := range slices.Sorted(maps.Keys(about)) {
 		opt = append(opt, parquet.KeyValueMetadata(key, about[key]))
 	}
-	return &parquetRows{w: parquet.NewGenericWriter[parquetRow](w, opt...), dim: dim}
+	return &parquetRows{w: newParquetTable[parquetRow](w, 4*max(dim, 1)+64, groupBytes, opt...), dim: dim}
 }
 
 func (p *parquetRows) Write(file, label string, embedding []float32) error {

@@ -27,11 +27,13 @@ type PredictionFile struct {
 //   - .jsonl: one object per line, {"file": ..., "label": ..., "class": ..., "index":
 //     ..., "probability": ..., "top": [{"class": ..., ...}, ...]}, top with all classes
 //     that were asked for, label where the image has one
+//   - .parquet: the columns of .jsonl, label null where there is none, top a list of
+//     {class, index, probability}; memory is bounded by groups of rows
 //   - the path "-": .jsonl on standard output
 func CreatePredictions(path string, top int) (*PredictionFile, error) {
 	ext := strings.ToLower(filepath.Ext(path))
-	if path != "-" && ext != ".csv" && ext != ".jsonl" {
-		return nil, fmt.Errorf("runtime: write predictions to %s: got suffix %q, want .csv or .jsonl, or - for standard output", path, ext)
+	if path != "-" && ext != ".csv" && ext != ".jsonl" && ext != ".parquet" {
+		return nil, fmt.Errorf("runtime: write predictions to %s: got suffix %q, want .csv, .jsonl or .parquet, or - for standard output", path, ext)
 	}
 	p := &PredictionFile{}
 	var w io.Writer = os.Stdout
@@ -42,10 +44,13 @@ func CreatePredictions(path string, top int) (*PredictionFile, error) {
 		}
 		p.file, w = f, f
 	}
-	if ext == ".csv" {
-		p.asCSV(w, top)
-	} else {
+	switch {
+	case path == "-" || ext == ".jsonl":
 		p.asJSONL(w)
+	case ext == ".csv":
+		p.asCSV(w, top)
+	default:
+		p.asParquet(w, top, rowGroupBytes)
 	}
 	return p, nil
 }

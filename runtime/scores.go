@@ -23,21 +23,25 @@ type Scores struct {
 
 // CreateScores returns Scores for path by its suffix: .csv with the columns file,
 // score, decision (1 for anomalous, else 0); .jsonl with one object of these keys per
-// line, decision as a boolean; the path "-" is .jsonl on standard output.
+// line, decision as a boolean; .parquet with these columns; the path "-" is .jsonl on standard output.
 func CreateScores(path string) (*Scores, error) {
 	s := &Scores{}
 	var w io.Writer = os.Stdout
 	suffix := strings.ToLower(filepath.Ext(path))
 	if path == "-" {
 		suffix = ".jsonl"
-	} else if suffix != ".csv" && suffix != ".jsonl" {
-		return nil, fmt.Errorf("runtime: write scores to %s: got suffix %q, want .csv or .jsonl, or - for standard output", path, suffix)
+	} else if suffix != ".csv" && suffix != ".jsonl" && suffix != ".parquet" {
+		return nil, fmt.Errorf("runtime: write scores to %s: got suffix %q, want .csv, .jsonl or .parquet, or - for standard output", path, suffix)
 	} else {
 		f, err := createFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("runtime: write scores: %w", err)
 		}
 		s.file, w = f, f
+	}
+	if suffix == ".parquet" {
+		s.asParquet(w)
+		return s, nil
 	}
 	if suffix == ".csv" {
 		c := csv.NewWriter(w)

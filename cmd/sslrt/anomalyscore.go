@@ -57,7 +57,7 @@ do not glow.`,
 	f.register(cmd)
 	leaveOut(cmd, "layer")
 	fl := cmd.Flags()
-	fl.StringVarP(&f.output, "output", "o", "", "file to write: .csv or .jsonl, or - for .jsonl on standard output")
+	fl.StringVarP(&f.output, "output", "o", "", "file to write: .csv, .jsonl or .parquet, or - for .jsonl on standard output")
 	f.data.register(fl, true)
 	fl.StringVar(&f.heatmaps, "heatmaps", "", "folder for heatmaps over the images")
 	fl.StringVar(&f.maps, "maps", "", "folder for heatmaps as 16-bit grey pictures")

@@ -23,10 +23,11 @@ func newClassify(s streams, g *global) *cobra.Command {
 		Long: `Classify runs a classifier over images and writes the most probable classes of
 each, in the order of the data, by the suffix of the output:
 
-  .csv    columns file, class, index, probability; with --top K further columns
-          class_2, index_2, probability_2 up to K
-  .jsonl  one object per line: file, label, class, index, probability, top
-  -       as .jsonl, on standard output
+  .csv      columns file, class, index, probability; with --top K further columns
+            class_2, index_2, probability_2 up to K
+  .jsonl    one object per line: file, label, class, index, probability, top
+  .parquet  the same as columns, top a list of class, index, probability
+  -         as .jsonl, on standard output
 
 MODEL.onnx is what sslrt export --part classifier wrote, or any ONNX model with one
 output per class; its output goes through softmax unless it is called probability.
@@ -81,7 +82,7 @@ share of right ones is printed. Images that cannot be read are listed and left o
 		},
 	}
 	f.register(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write: .csv, .jsonl, or - for standard output")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write: .csv, .jsonl or .parquet, or - for .jsonl on standard output")
 	cmd.Flags().IntVar(&top, "top", 1, "classes of each image, the most probable first")
 	cmd.Flags().StringVar(&classes, "classes", "", "class names in place of the model's: joined by commas, or a file with one per line")
 	cmd.Flags().Lookup("layer").Usage = `output of the model to take (default "probability", "logits", or the only one)`

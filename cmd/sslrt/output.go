@@ -74,7 +74,7 @@ func oneOf(list []string) string {
 // embeddingFiles and tables are the formats of vectors and of other results.
 var (
 	embeddingFiles = []string{".parquet", ".npy", ".jsonl", ".csv"}
-	tables         = []string{".csv", ".jsonl"}
+	tables         = []string{".csv", ".jsonl", ".parquet"}
 )
 
 // checkResults refuses an --output that is missing, or is neither one of the suffixes
