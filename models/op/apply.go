@@ -68,7 +68,7 @@ func Apply(o Op, in ...*Node) *Node {
 	if err != nil {
 		return g.Fail("op: %v of %v: %w", o, types, err)
 	}
-	node := &Node{Type: t, Kind: Computed, Op: o, Inputs: in, graph: g, id: g.serial}
+	node := &Node{Type: t, Kind: Computed, Op: o, Inputs: in, graph: g, id: g.serial, block: g.block}
 	if node.n, err = g.newNode(node); err != nil {
 		return g.Fail("op: %v of %v: %w", o, types, err)
 	}
