@@ -141,6 +141,10 @@ type Config struct {
 	Device  string `yaml:"device"` // cpu (default), cuda:0
 	Threads int    `yaml:"threads"`
 	Workers int    `yaml:"workers"` // they change no number
+	// CheckpointActivations computes the encoder's blocks anew in the backward pass: less
+	// memory, more time, the same numbers to rounding.
+	CheckpointActivations bool `yaml:"checkpoint_activations,omitempty"`
+
 	// FastDecode reads large JPEG files at a reduced scale, of which the shorter side has
 	// twice the image size or more; see augment.Reduced. It changes pixels, in training
 	// only.

@@ -108,6 +108,8 @@ func (c *Config) Step(stepsPerEpoch int) (*train.Program, error) {
 		Image:    []int{c.Channels, c.ImageSize, c.ImageSize},
 		GradNorm: true,
 		Frozen:   c.frozen,
+
+		CheckpointActivations: c.CheckpointActivations,
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune/train"
 	"github.com/sslrt/sslrt/models"
+	"github.com/sslrt/sslrt/models/op"
 )
 
 // Resolve fills in what depends on the data and on other settings, and checks the
@@ -102,7 +103,26 @@ func (c *Config) Resolve(src augment.Source) error {
 	if err := c.checkViews(o.Views()); err != nil {
 		return err
 	}
+	if err := c.checkBlocks(encoder); err != nil {
+		return err
+	}
 	return c.checkBestBy(len(src.Classes()) > 1)
+}
+
+// checkBlocks refuses CheckpointActivations where the encoder has no blocks.
+func (c *Config) checkBlocks(encoder models.Encoder) error {
+	if !c.CheckpointActivations {
+		return nil
+	}
+	g := op.NewGraph()
+	encoder.Forward(models.NewScope(models.NewParams(g), false), g.Input("image", op.Float32, op.Batched(2, c.Channels, c.ImageSize, c.ImageSize)))
+	if err := g.Err(); err != nil {
+		return fmt.Errorf("finetune: checkpoint_activations: %w", err)
+	}
+	if g.Blocks() == 0 {
+		return fmt.Errorf("finetune: checkpoint_activations: %s has no blocks to compute anew: residual networks and vision transformers have", c.EncoderText())
+	}
+	return nil
 }
 
 // checkChunk refuses chunks that do not fit the batch, or the method.

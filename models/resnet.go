@@ -147,7 +147,7 @@ func (r ResNet) Stages(s Scope, x *op.Node) []*op.Node {
 			if stage > 0 && i == 0 {
 				stride = 2
 			}
-			x = r.block(layer.Sub(strconv.Itoa(i)), x, r.Widths[stage], stride)
+			x = s.Graph.Block(func() *op.Node { return r.block(layer.Sub(strconv.Itoa(i)), x, r.Widths[stage], stride) })
 		}
 		stages = append(stages, x)
 	}

@@ -138,7 +138,7 @@ func (v ViT) Tokens(s Scope, x *op.Node) *op.Node {
 	}
 	x = op.Add(x, s.Weight(NamePositions, Normal(0.02), 1, x.Dims[1], v.Width))
 	for i := range v.Depth {
-		x = v.block(s.Sub("blocks."+strconv.Itoa(i)), x)
+		x = s.Graph.Block(func() *op.Node { return v.block(s.Sub("blocks."+strconv.Itoa(i)), x) })
 	}
 	return x
 }

@@ -74,6 +74,7 @@ keys are those of config.yaml.`,
 	f.IntVar(&c.BatchSize, "batch-size", c.BatchSize, "images; simclr runs two views of each")
 	f.IntVar(&c.Accumulate, "accumulate", c.Accumulate, "batches whose gradients are averaged into one step; a contrastive loss still compares within each batch")
 	f.IntVar(&c.Chunk, "chunk", c.Chunk, "of simclr: compute a batch in pieces of so many images, in the memory of one, with the negatives of all; 0: at once")
+	f.BoolVar(&c.CheckpointActivations, "checkpoint-activations", c.CheckpointActivations, "compute the encoder's blocks anew in the backward pass: less memory for deep networks, more time")
 	f.StringVar(&c.Optimizer, "optimizer", c.Optimizer, "sgd, adam, adamw, rmsprop or lars (default: sgd, of autoencoders adam)")
 	f.Float64Var(&c.LR, "lr", c.LR, "learning rate (default: sgd 0.06 * images a step / 128, lars 0.3 * images a step / 256, adam and adamw 1e-3, rmsprop 1e-2)")
 	f.Float64Var(&c.Momentum, "momentum", c.Momentum, "of sgd, rmsprop and lars")

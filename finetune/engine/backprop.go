@@ -10,6 +10,12 @@ import (
 // to their graph. A node that the loss does not depend on, or only through
 // StopGradient, has the gradient nil.
 func Backprop(loss *op.Node, wrt ...*op.Node) ([]*op.Node, error) {
+	return backprop(loss, wrt, nil)
+}
+
+// backprop is Backprop; anew, if it is not nil, says what gradients take in place of
+// values of the forward pass.
+func backprop(loss *op.Node, wrt []*op.Node, anew *recomputation) ([]*op.Node, error) {
 	if loss == nil {
 		return nil, fmt.Errorf("engine: backprop: there is no loss")
 	}
@@ -43,7 +49,15 @@ func Backprop(loss *op.Node, wrt ...*op.Node) ([]*op.Node, error) {
 		if n.Kind != op.Computed || dy == nil || !needed[n] {
 			continue
 		}
-		for j, d := range n.Gradients(n.Inputs, n, dy) {
+		inputs, y := n.Inputs, n
+		if anew != nil {
+			anew.enter(n, dy)
+			inputs, y = make([]*op.Node, len(n.Inputs)), anew.of(n)
+			for j, in := range n.Inputs {
+				inputs[j] = anew.of(in)
+			}
+		}
+		for j, d := range n.Gradients(inputs, y, dy) {
 			in := n.Inputs[j]
 			if d == nil || !needed[in] {
 				continue

@@ -78,6 +78,10 @@ type Config struct {
 	// is that of the whole batch.
 	Chunk int
 
+	// CheckpointActivations keeps only what goes from one block of the network to the
+	// next for the backward pass, and computes the rest anew.
+	CheckpointActivations bool
+
 	Gradients bool // return each weight's gradient too, as "grad:" and its name
 }
 
@@ -163,7 +167,14 @@ func build(c Config, accumulate bool) (*Program, error) {
 	for i, w := range weights {
 		nodes[i] = w.Node
 	}
-	grads, err := engine.Backprop(loss, nodes...)
+	backprop := engine.Backprop
+	if c.CheckpointActivations {
+		if g.Blocks() == 0 {
+			return nil, fmt.Errorf("train: checkpoint activations: the network has no blocks to compute anew")
+		}
+		backprop = engine.BackpropCheckpointed
+	}
+	grads, err := backprop(loss, nodes...)
 	if err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}

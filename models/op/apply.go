@@ -68,7 +68,7 @@ func Apply(o Op, in ...*Node) *Node {
 	if err != nil {
 		return g.Fail("op: %v of %v: %w", o, types, err)
 	}
-	node := &Node{Type: t, Kind: Computed, Op: o, Inputs: in, Of: g.deriving, graph: g, id: g.serial, fixed: allFixed(in)}
+	node := &Node{Type: t, Kind: Computed, Op: o, Inputs: in, Of: g.deriving, graph: g, id: g.serial, fixed: allFixed(in), block: g.block}
 	if node.n, err = g.newNode(node); err != nil {
 		return g.Fail("op: %v of %v: %w", o, types, err)
 	}

@@ -26,6 +26,8 @@ type Graph struct {
 	names  map[string]*Node
 	hashes map[uint32]struct{}
 	serial int
+	blocks int // made so far
+	block  int // that nodes are added to now, from 1 up; 0: none
 	err    error
 
 	deriving *Node // whose gradient is being built
@@ -60,6 +62,7 @@ type Node struct {
 	n     *gorgonia.Node
 	id    int
 	fixed bool // see Fixed
+	block int
 }
 
 // Graph returns the graph that the node belongs to.
@@ -72,6 +75,9 @@ func (n *Node) ID() int { return n.id }
 // Fixed reports a node that depends on parameters and constants only: a weight,
 // reshaped or not.
 func (n *Node) Fixed() bool { return n.fixed }
+
+// Block numbers the block that the node was made in, from 0 up; -1: in none.
+func (n *Node) Block() int { return n.block - 1 }
 
 // Gorgonia returns the node of the expression graph below.
 func (n *Node) Gorgonia() *gorgonia.Node { return n.n }
@@ -165,7 +171,7 @@ func (g *Graph) leaf(k Kind, name string, t Type, value *tensor.Dense) *Node {
 			return g.Fail("op: %q: sizes must be positive, got %v", name, t)
 		}
 	}
-	n := &Node{Type: t, Kind: k, Name: name, graph: g, id: g.serial, fixed: k != Input}
+	n := &Node{Type: t, Kind: k, Name: name, graph: g, id: g.serial, fixed: k != Input, block: g.block}
 	gn, err := g.newLeaf(n, value)
 	if err != nil {
 		return g.Fail("op: %q: %w", name, err)
@@ -178,6 +184,18 @@ func (g *Graph) leaf(k Kind, name string, t Type, value *tensor.Dense) *Node {
 	}
 	return n
 }
+
+// Block calls build and marks the nodes that it makes as one block of the network, such
+// as a residual block: the unit of activation checkpointing. Blocks do not lie in others.
+func (g *Graph) Block(build func() *Node) *Node {
+	g.blocks++
+	g.block = g.blocks
+	defer func() { g.block = 0 }()
+	return build()
+}
+
+// Blocks is the number of blocks.
+func (g *Graph) Blocks() int { return g.blocks }
 
 // lookup returns our node for one of gorgonia's.
 func (g *Graph) lookup(n *gorgonia.Node) *Node { return g.nodes[n] }

@@ -205,6 +205,25 @@ func overlap(a, b *tensor.Dense) bool {
 	return alo < bhi && blo < ahi
 }
 
+// What must be there before may be NaN or infinite.
+func TestAfterTakesNothingFromWhatCameBefore(t *testing.T) {
+	machines := []engine.Machine{engine.Go{}, ortMachine(t)}
+	for _, m := range machines {
+		for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), math.MaxFloat32} {
+			g := op.NewGraph()
+			x, y := g.Input("x", op.Float32, op.Batched(2, 3)), g.Input("y", op.Float32, op.Batched(2, 2))
+			out := run(t, m, engine.Function{Outputs: []export.Output{{Name: "z", Node: op.Neg(op.After(x, y))}}}, engine.Tensors{
+				"x": engine.NewTensor([]float32{1, 2, 3, 4, 5, 6}, 2, 3),
+				"y": engine.NewTensor([]float32{float32(bad), 0, 0, float32(bad)}, 2, 2)})
+			for i, v := range out["z"].Float32s() {
+				if v != -float32(i+1) {
+					t.Errorf("%s after %g: [%d] is %g", m.Name(), bad, i, v)
+				}
+			}
+		}
+	}
+}
+
 func TestStopGradient(t *testing.T) {
 	g := op.NewGraph()
 	x := g.Input("x", op.Float32, op.Dims(3))

@@ -144,6 +144,8 @@ var table = []tableCase{
 	{name: "Clip", inputs: []input{batched(6)}, build: one(func(x *op.Node) *op.Node { return op.Clip(x, -0.3, 0.4) })},
 	{name: "Greater", inputs: []input{batched(5).as(fixed)}, build: one(func(x *op.Node) *op.Node { return op.Greater(x, 0.1) })},
 	{name: "Sign", inputs: []input{batched(5).as(fixed)}, build: one(op.Sign)},
+	{name: "After", inputs: []input{batched(4, 2), batched(3).as(fixed)}, build: two(op.After)},
+	{name: "After without the batch", inputs: []input{plain(5), plain().as(fixed)}, build: two(op.After)},
 	{name: "StopGradient", inputs: []input{batched(4), batched(4)}, build: two(func(a, b *op.Node) *op.Node {
 		return op.Mul(a, op.StopGradient(op.Exp(a)))
 	}), training: true},
