@@ -16,6 +16,7 @@ const (
 	fileConfig  = "config.yaml"
 	fileMetrics = "metrics.jsonl"
 	filePreview = "preview.png"
+	fileCost    = "cost.json"
 	fileCurves  = "curves.png"
 	fileLast    = "checkpoints/last.safetensors"
 	fileBefore  = "checkpoints/before.safetensors" // the one before the last
@@ -26,7 +27,7 @@ const (
 // RunsDir is where runs are kept that are not given a directory.
 const RunsDir = "runs"
 
-// Run is a run directory: config.yaml, metrics.jsonl, TensorBoard events, preview.png,
+// Run is a run directory: config.yaml, metrics.jsonl, cost.json, TensorBoard events, preview.png,
 // curves.png and checkpoints.
 type Run struct {
 	Dir    string
@@ -119,7 +120,7 @@ func (r *Run) appendMetrics(values map[string]any) error {
 func (r *Run) removeLeftovers() error {
 	var left []string
 	for _, pattern := range []string{fileLast + ".new*", fileBest + ".new", "checkpoints/.best.safetensors-*",
-		"." + fileConfig + "-*", "." + fileCurves + "-*", "." + filePreview + ".*"} {
+		"." + fileConfig + "-*", "." + fileCurves + "-*", "." + fileCost + "-*", "." + filePreview + ".*"} {
 		found, err := r.glob(pattern)
 		if err != nil {
 			return err

@@ -45,6 +45,7 @@ type trainer struct {
 
 	pace          *pace
 	saved, ranked time.Duration  // when, by the clock of pace
+	counted       time.Duration  // the same, of the cost
 	rank          float64        // as it was measured last
 	last          engine.Tensors // outputs of the last batch
 	views         *tensor.Dense  // of that batch
@@ -165,7 +166,7 @@ func (t *trainer) stale() bool {
 
 func (t *trainer) train(ctx context.Context) (*Result, error) {
 	t.pace = newPace(sinceStart)
-	t.saved, t.ranked = t.pace.started, t.pace.started
+	t.saved, t.ranked, t.counted = t.pace.started, t.pace.started, t.pace.started
 	var metrics map[string]float64
 	for !t.finished() {
 		if !t.at.endsEpoch(t.perEp) { // else only its end was cut off
@@ -212,7 +213,11 @@ func (t *trainer) stopped(ctx context.Context, err error) error {
 	if errors.As(err, &bad) {
 		return err // the newest checkpoint is the last good one
 	}
-	if saveErr := t.save(false); saveErr != nil {
+	saveErr := t.save(false)
+	if saveErr == nil {
+		saveErr = t.addCost()
+	}
+	if saveErr != nil {
 		if ctx.Err() == nil {
 			return err // perhaps the same full disk
 		}
@@ -339,6 +344,9 @@ func (t *trainer) endEpoch(ctx context.Context) (map[string]float64, error) {
 	// In this order a run killed between the two records an epoch twice, the second
 	// time over the first, and never loses it.
 	if err := t.record.epoch(t.at.Step, t.at.Epoch, metrics); err != nil {
+		return nil, err
+	}
+	if err := t.addCost(); err != nil {
 		return nil, err
 	}
 	if err := t.show(); err != nil {

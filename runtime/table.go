@@ -38,6 +38,10 @@ func readCSV(r io.Reader) (*Embeddings, error) {
 		if errors.Is(err, io.EOF) {
 			return t.e, nil
 		}
+		if errors.Is(err, csv.ErrFieldCount) {
+			line, _ := c.FieldPos(0)
+			return nil, fmt.Errorf("line %d: got %d columns, want %d as in the first line", line, len(fields), c.FieldsPerRecord)
+		}
 		if err != nil {
 			return nil, err
 		}

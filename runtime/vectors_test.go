@@ -92,7 +92,7 @@ func TestBadVectors(t *testing.T) {
 		"b.npy": {npyBytes("<c8", "1, 1", make([]byte, 8)), `type "<c8"`},
 		"c.npy": {npyBytes("<f4", "1, 99999, 99999", make([]byte, 8)), "values a row"},
 		"d.npy": {npyBytes("<f4", "0, 0", nil), "holds none"},
-		"a.csv": {[]byte("1,2\n3\n"), "wrong number of fields"},
+		"a.csv": {[]byte("1,2\n3\n"), "got 1 columns, want 2"},
 		"b.csv": {[]byte("a,b\n3,four\n"), `column b: got "four"`},
 		"c.csv": {[]byte("file,label\na,b\n"), "want numbers"},
 		"d.csv": {[]byte("1,2\n3,4e99\n"), "line 2"},

@@ -40,8 +40,8 @@ func newCompare(s streams, g *global) *cobra.Command {
 		Short: "One table of several encoders by task, one protocol",
 		Long: `Compare embeds the same labelled images with several encoders, of runs or ONNX
 files, and prints one table: nearest neighbours, a linear probe with all labels and
-with 1 % of them, clusters, one class against the others, and the time to embed an
-image. Beside them stand the network of the first run with random weights, and the raw
+with 1 % of them, clusters, one class against the others, the time to embed an image,
+and the time and memory that training a run took ("-" where unknown). Beside them stand the network of the first run with random weights, and the raw
 pixels. All are measured alike; the protocol is printed.`,
 		Example: `  sslrt compare runs/first runs/second --train photos/train --test photos/test --csv table.csv`,
 		Args:    cobra.MinimumNArgs(1),
@@ -63,6 +63,7 @@ pixels. All are measured alike; the protocol is printed.`,
 type compared struct {
 	name string
 	compare.Scores
+	cost   finetune.Cost // of the training
 	embed  time.Duration // an image, decoding included
 	weight int           // embedding size
 }
@@ -118,7 +119,8 @@ func (f *compareFlags) run(ctx context.Context, s streams, g *global, args []str
 // namedModel is an encoder's file, or the raw pixels.
 type namedModel struct {
 	name, path string
-	size       string // of pixels
+	size       string        // of pixels
+	cost       finetune.Cost // of a run
 }
 
 // models exports the encoders of runs, and adds the baselines.
@@ -142,7 +144,11 @@ func (f *compareFlags) models(ctx context.Context, dir string, args []string) ([
 		if _, err := finetune.Export(ctx, run, path, finetune.ExportOptions{Part: onnx.KindEncoder, NoVerify: true}); err != nil {
 			return nil, err
 		}
-		out = append(out, namedModel{name: arg, path: path})
+		cost, err := run.Cost()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, namedModel{name: arg, path: path, cost: cost})
 		if first == nil {
 			first = run
 		}
@@ -167,7 +173,7 @@ func (f *compareFlags) measure(ctx context.Context, s streams, m namedModel, tra
 	if m.size != "" && flags.size == "" {
 		flags.size = m.size
 	}
-	row := compared{name: m.name}
+	row := compared{name: m.name, cost: m.cost}
 	enc, err := flags.load(m.path)
 	if err != nil {
 		return row, 0, err
@@ -195,7 +201,7 @@ func (f *compareFlags) measure(ctx context.Context, s streams, m namedModel, tra
 // comparedTable is the table as texts, the scores with so many digits; an empty one is
 // what the data do not allow.
 func comparedTable(rows []compared, digits int) [][]string {
-	table := [][]string{append(append([]string{"encoder"}, compare.Tasks...), "embed_ms", "embedding_size")}
+	table := [][]string{append(append([]string{"encoder"}, compare.Tasks...), "embed_ms", "embedding_size", "train_s", "peak_mb")}
 	for _, r := range rows {
 		line := []string{r.name}
 		for _, v := range r.Values() {
@@ -205,17 +211,33 @@ func comparedTable(rows []compared, digits int) [][]string {
 			}
 			line = append(line, text)
 		}
-		table = append(table, append(line, strconv.FormatFloat(r.embed.Seconds()*1000, 'f', 3, 64), strconv.Itoa(r.weight)))
+		table = append(table, append(line, strconv.FormatFloat(r.embed.Seconds()*1000, 'f', 3, 64), strconv.Itoa(r.weight),
+			known(r.cost.Seconds, 1), known(float64(r.cost.PeakBytes)/1e6, 0)))
 	}
 	return table
 }
 
+// known writes a number with so many decimals, and 0, which stands for what was not
+// recorded, as "-".
+func known(v float64, decimals int) string {
+	if v == 0 {
+		return "-"
+	}
+	return strconv.FormatFloat(v, 'f', decimals, 64)
+}
+
 func reportCompared(s streams, g *global, rows []compared, train, test int) error {
-	protocol := fmt.Sprintf("%d training and %d test images; %s; embed_ms, one image, decoding included", train, test, compare.Protocol)
+	protocol := fmt.Sprintf("%d training and %d test images; %s; embed_ms, one image, decoding included; train_s and peak_mb, what training a run took", train, test, compare.Protocol)
 	if g.json {
 		var list []map[string]any
 		for _, r := range rows {
 			row := map[string]any{"encoder": r.name, "embed_ms": r.embed.Seconds() * 1000, "embedding_size": r.weight}
+			if r.cost.Seconds > 0 {
+				row["train_s"] = r.cost.Seconds
+			}
+			if r.cost.PeakBytes > 0 {
+				row["peak_mb"] = float64(r.cost.PeakBytes) / 1e6
+			}
 			for i, v := range r.Values() {
 				if !math.IsNaN(v) {
 					row[compare.Tasks[i]] = v

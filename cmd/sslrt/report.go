@@ -143,6 +143,14 @@ func (f *reportFlags) ofRun(ctx context.Context, s streams, dir string, src augm
 		}
 		add(report.Section{Title: "Last metrics", Text: "Means over the last epoch, and what was measured after it. knn is measured among the training images.", Table: table})
 	}
+	cost, err := run.Cost()
+	if err != nil {
+		return nil, err
+	}
+	if cost.Seconds > 0 {
+		add(report.Section{Title: "Cost", Text: "What training took, over all starts of the run.",
+			Table: [][]string{{"seconds", "peak memory, MB"}, {known(cost.Seconds, 1), known(float64(cost.PeakBytes)/1e6, 0)}}})
+	}
 	for _, picture := range []struct{ file, title, caption string }{
 		{"curves.png", "Curves", "each metric over the epochs"},
 		{"preview.png", "Augmented views", "images, each followed by random views of it, as training sees them"},
