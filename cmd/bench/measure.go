@@ -87,7 +87,7 @@ func (s *suite) measureInto(ctx context.Context, r *result) error {
 			return err
 		}
 		r.series = append(r.series, sr)
-		n = max(1, pairs/3) // of the others
+		n = max(1, pairs/5) // of the others
 	}
 	return nil
 }
