@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -133,6 +134,16 @@ func (c *benchCase) aloneRatio(ours, theirs sample) float64 {
 		return ours.alone / theirs.alone
 	}
 	return theirs.alone / ours.alone
+}
+
+// fastest returns the best sample of a side.
+func (c *benchCase) fastest(samples []sample) sample {
+	return slices.MaxFunc(samples, func(a, b sample) int {
+		if c.rate {
+			return cmp.Compare(a.value, b.value)
+		}
+		return cmp.Compare(b.value, a.value)
+	})
 }
 
 // quartiles returns the median, and the values that the middle half lies between.
