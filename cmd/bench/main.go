@@ -8,7 +8,7 @@
 //
 // Programs take turns in pairs: sslrt, Python; Python, sslrt; and so on. A pair gives a ratio, and the median of
 // the ratios counts. Both sides have -threads threads and as many workers. -python may list several: all pairs
-// go to the first, a third of them to each of the others. What needs a package that a Python has not is left out.
+// go to the first, a fifth of them to each of the others. What needs a package that a Python has not is left out.
 package main
 
 import (
@@ -123,11 +123,13 @@ func run(ctx context.Context) error {
 	}
 	fmt.Printf("\n%s\n", r.markdown())
 	fmt.Printf("took %s on %d processors\n", time.Since(started).Round(time.Second), runtime.NumCPU())
+	if *write != "" {
+		if err := r.writeTo(*write); err != nil {
+			return err
+		}
+	}
 	if failed > 0 {
 		return fmt.Errorf("%d of %d cases failed", failed, len(chosen))
-	}
-	if *write != "" {
-		return r.writeTo(*write)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,7 +88,7 @@ func (s *suite) measureInto(ctx context.Context, r *result) error {
 			return err
 		}
 		r.series = append(r.series, sr)
-		n = max(1, pairs/3) // of the others
+		n = max(1, pairs/5) // of the others
 	}
 	return nil
 }
@@ -133,6 +134,16 @@ func (c *benchCase) aloneRatio(ours, theirs sample) float64 {
 		return ours.alone / theirs.alone
 	}
 	return theirs.alone / ours.alone
+}
+
+// fastest returns the best sample of a side.
+func (c *benchCase) fastest(samples []sample) sample {
+	return slices.MaxFunc(samples, func(a, b sample) int {
+		if c.rate {
+			return cmp.Compare(a.value, b.value)
+		}
+		return cmp.Compare(b.value, a.value)
+	})
 }
 
 // quartiles returns the median, and the values that the middle half lies between.

@@ -41,8 +41,8 @@ const memorySteps = 10
 
 func (s *suite) stepCase(c stepCase) *benchCase {
 	threads := strconv.Itoa(s.threads)
-	count := func(first bool) string {
-		if first {
+	count := func(long bool) string {
+		if long {
 			return strconv.Itoa(max(memorySteps, c.steps))
 		}
 		return strconv.Itoa(c.steps)

@@ -57,6 +57,7 @@ share of right ones is printed. Images that cannot be read are listed and left o
 				return err
 			}
 			defer src.Close()
+			opt.Runs = f.runs(src.Len())
 			c, err := runtime.LoadClassifier(args[0], opt)
 			if err != nil {
 				return err

@@ -73,16 +73,22 @@ func (f *encoderFlags) loadFor(path string, images int) (*runtime.Encoder, error
 	if err != nil {
 		return nil, err
 	}
-	if images >= manyImages {
-		opt.Runs = f.threads
-		if f.threads == 0 {
-			opt.Runs = goruntime.GOMAXPROCS(0)
-		}
-	}
+	opt.Runs = f.runs(images)
 	if isPixels(path) {
 		return loadPixels(opt)
 	}
 	return runtime.Load(path, opt)
+}
+
+// runs is how many runs of the model a job of this many images has beside each other.
+func (f *encoderFlags) runs(images int) int {
+	switch {
+	case images < manyImages:
+		return 1
+	case f.threads > 0:
+		return f.threads
+	}
+	return goruntime.GOMAXPROCS(0)
 }
 
 // pixels, where a model is asked for, is the baseline without one: the embedding of an

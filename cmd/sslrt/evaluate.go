@@ -104,7 +104,7 @@ func (f *evaluateFlags) run(ctx context.Context, s streams, g *global, model str
 		}
 		source = augment.Subset(train, kept)
 	}
-	enc, err := f.load(model)
+	enc, err := f.loadFor(model, source.Len())
 	if err != nil {
 		return err
 	}

@@ -62,8 +62,6 @@ func TestScripts(t *testing.T) {
 		},
 		Condition: func(cond string) (bool, error) {
 			switch cond {
-			case "libjpeg":
-				return augment.Decoders == "libjpeg", nil
 			case "ort":
 				return libErr == nil, nil
 			case "shared":

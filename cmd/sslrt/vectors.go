@@ -115,7 +115,7 @@ func (f *vectorFlags) embedImages(ctx context.Context, s streams, what string, a
 		return f.pixels(ctx, s, what, v)
 	}
 	v.what = "embeddings of " + filepath.Base(f.model)
-	if v.enc, err = f.load(f.model); err != nil {
+	if v.enc, err = f.loadFor(f.model, v.source.Len()); err != nil {
 		return err
 	}
 	_, err = f.embed(ctx, s, what, v.enc, v.source, &v.Embeddings)
