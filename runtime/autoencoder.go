@@ -89,7 +89,7 @@ func ReconstructAll(ctx context.Context, a *Autoencoder, src augment.Source, noi
 	pre := a.Pixels()
 	j := job{what: "reconstruct", src: src, pre: pre, opt: opt}
 	one := pre.Len()
-	err := j.run(ctx, func(b *augment.Batch, _ []float32, readable []int) error {
+	err := j.run(ctx, func(b *augment.Batch, _ []float32, usable []int) error {
 		clean := b.Views[0]
 		seen := append([]float32(nil), clean...)
 		for k, i := range b.Index {
@@ -99,7 +99,7 @@ func ReconstructAll(ctx context.Context, a *Autoencoder, src augment.Source, noi
 		if err != nil {
 			return err
 		}
-		for _, k := range readable {
+		for _, k := range usable {
 			r := Reconstructed{b.Index[k], clean[k*one : (k+1)*one], seen[k*one : (k+1)*one], restored[k*one : (k+1)*one]}
 			if err := take(r); err != nil {
 				return err

@@ -9,8 +9,8 @@ import (
 
 // DetectAll judges all images of src, in order, and hands each result to each with
 // the image's index. Images are decoded beside the model; memory does not grow with
-// their number. An image that cannot be read is left out and reported; that none can
-// be read is an error.
+// their number. An image that cannot be read, or whose score is NaN or Inf, is left
+// out and reported; that none has a score is an error.
 func DetectAll(ctx context.Context, d *Detector, src augment.Source, opt JobOptions, each func(i int, found Detection) error) (Summary, error) {
 	j := job{what: "detect", src: src, pre: d.pre, bytes: d.bytes, opt: opt}
 	if d.tile > 0 {
@@ -18,8 +18,8 @@ func DetectAll(ctx context.Context, d *Detector, src augment.Source, opt JobOpti
 		return j.sum, err
 	}
 	size := d.pre.Len()
-	err := j.run(ctx, func(b *augment.Batch, _ []float32, readable []int) error {
-		for _, k := range readable {
+	err := j.run(ctx, func(b *augment.Batch, _ []float32, usable []int) error {
+		for _, k := range usable {
 			var found Detection
 			var err error
 			if d.bytes {
@@ -28,16 +28,28 @@ func DetectAll(ctx context.Context, d *Detector, src augment.Source, opt JobOpti
 				found, err = run(ctx, d, b.Views[0][k*size:(k+1)*size])
 			}
 			if err == nil {
-				err = each(b.Index[k], found)
+				err = j.judged(b.Index[k], found, each)
 			}
 			if err != nil {
 				return err
 			}
-			j.sum.Done++
 		}
 		return nil
 	})
 	return j.sum, err
+}
+
+// judged hands on the result of image i, unless its score is no number.
+func (j *job) judged(i int, found Detection, each func(i int, found Detection) error) error {
+	if err := unsound([]float32{found.Score}); err != nil {
+		j.skip(i, err)
+		return nil
+	}
+	if err := each(i, found); err != nil {
+		return err
+	}
+	j.sum.Done++
+	return nil
 }
 
 // tiles is run for images that are looked at in tiles: one is decoded while the one
@@ -65,16 +77,15 @@ func (j *job) tiles(ctx context.Context, d *Detector, each func(i int, found Det
 			next = read(i + 1)
 		}
 		if image.err != nil {
-			j.skip(augment.SkippedImage{Index: i, Name: j.src.Name(i), Err: image.err})
+			j.skip(i, image.err)
 		} else {
 			found, err := d.Detect(ctx, image.m)
 			if err == nil {
-				err = each(i, found)
+				err = j.judged(i, found, each)
 			}
 			if err != nil {
 				return err
 			}
-			j.sum.Done++
 		}
 		j.progress(i + 1)
 	}

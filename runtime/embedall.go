@@ -9,8 +9,8 @@ import (
 
 // EmbedAll writes the embeddings of all images of src to sink, in the order of
 // src. Images are decoded by workers beside the model; memory does not grow with
-// their number. An image that cannot be read is left out and reported. That no
-// image can be read is an error. When ctx ends or the sink fails EmbedAll stops:
+// their number. An image that cannot be read, or of which the model gives NaN or
+// Inf, is left out and reported. That no image has an embedding is an error. When ctx ends or the sink fails EmbedAll stops:
 // the Summary says how far it came, and the sink holds that many rows.
 func EmbedAll(ctx context.Context, e *Encoder, src augment.Source, sink Sink, opt JobOptions) (Summary, error) {
 	classes, dim := src.Classes(), e.net.dim
@@ -24,8 +24,8 @@ func EmbedAll(ctx context.Context, e *Encoder, src augment.Source, sink Sink, op
 		}
 		return e.net.run(ctx, out, x)
 	}
-	err := j.run(ctx, func(b *augment.Batch, out []float32, readable []int) error {
-		for _, k := range readable {
+	err := j.run(ctx, func(b *augment.Batch, out []float32, usable []int) error {
+		for _, k := range usable {
 			i := b.Index[k]
 			if err := sink.Write(src.Name(i), className(classes, src.Label(i)), out[k*dim:(k+1)*dim]); err != nil {
 				return fmt.Errorf("runtime: embed: %w", err)

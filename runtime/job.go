@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/sslrt/sslrt/augment"
 )
@@ -16,7 +17,8 @@ type JobOptions struct {
 	// Progress, if set, is called after each batch with the number of images done,
 	// those skipped included, of the total.
 	Progress func(done, total int)
-	// Skipped, if set, is called for each image that cannot be read, in order.
+	// Skipped, if set, is called for each image that cannot be read, or of which the
+	// model gives NaN or Inf, in the order in which that is found.
 	Skipped func(augment.SkippedImage)
 }
 
@@ -27,7 +29,7 @@ const defaultBatch = 2 * runBatch
 // Summary is what a batch job did.
 type Summary struct {
 	Done    int                    // images that have a result
-	Skipped []augment.SkippedImage // images that could not be read, in order, with the reason
+	Skipped []augment.SkippedImage // images that have none, as they were found, with the reason
 }
 
 // job reads the images of src for a model, in order and in bounded memory, decoded by
@@ -49,9 +51,10 @@ type job struct {
 }
 
 // run calls batch for each batch in order, with its values and the places of the images
-// that could be read: batch does its work and counts them in the summary. That none can
-// be read is an error. When ctx or a call ends it, the summary says how far it came.
-func (j *job) run(ctx context.Context, batch func(b *augment.Batch, out []float32, readable []int) error) error {
+// that could be read and have sound values: batch does its work and counts them in the
+// summary. That there are none in the end is an error. When ctx or a call ends it, the
+// summary says how far it came.
+func (j *job) run(ctx context.Context, batch func(b *augment.Batch, out []float32, usable []int) error) error {
 	fail := func(err error) error { return fmt.Errorf("runtime: %s: %w", j.what, err) }
 	size := j.opt.BatchSize
 	if size == 0 {
@@ -65,7 +68,7 @@ func (j *job) run(ctx context.Context, batch func(b *augment.Batch, out []float3
 	defer loader.Close()
 	line := newLine(ctx, j, loader)
 	defer line.stop()
-	var readable []int
+	var usable []int
 	for done := 0; ; {
 		t, err := line.next(ctx)
 		if errors.Is(err, io.EOF) {
@@ -78,16 +81,22 @@ func (j *job) run(ctx context.Context, batch func(b *augment.Batch, out []float3
 			return t.err
 		}
 		b := t.Batch
-		for _, s := range b.Skipped {
-			j.skip(s)
-		}
-		readable = readable[:0]
-		for k := range b.Index {
-			if b.Failed == nil || b.Failed[k] == nil {
-				readable = append(readable, k)
+		usable = usable[:0]
+		for k, i := range b.Index {
+			var err error
+			if b.Failed != nil {
+				err = b.Failed[k]
 			}
+			if err == nil && j.compute != nil {
+				err = unsound(t.out[k*j.dim : (k+1)*j.dim])
+			}
+			if err != nil {
+				j.skip(i, err)
+				continue
+			}
+			usable = append(usable, k)
 		}
-		if err := batch(b, t.out, readable); err != nil {
+		if err := batch(b, t.out, usable); err != nil {
 			return err
 		}
 		done += len(b.Index)
@@ -97,7 +106,19 @@ func (j *job) run(ctx context.Context, batch func(b *augment.Batch, out []float3
 	}
 }
 
-func (j *job) skip(s augment.SkippedImage) {
+// unsound returns an error for values of a model that hold NaN or +Inf; -Inf is a logit
+// that says never.
+func unsound(values []float32) error {
+	for i, v := range values {
+		if !(v < float32(math.Inf(1))) {
+			return fmt.Errorf("the model gives %g at place %d: are its weights sound?", v, i)
+		}
+	}
+	return nil
+}
+
+func (j *job) skip(i int, err error) {
+	s := augment.SkippedImage{Index: i, Name: j.src.Name(i), Err: err}
 	j.sum.Skipped = append(j.sum.Skipped, s)
 	if j.opt.Skipped != nil {
 		j.opt.Skipped(s)
@@ -110,10 +131,10 @@ func (j *job) progress(done int) {
 	}
 }
 
-// finish returns an error if no image could be read.
+// finish returns an error if no image has a result.
 func (j *job) finish() error {
 	if j.sum.Done > 0 {
 		return nil
 	}
-	return fmt.Errorf("runtime: %s: none of %d images could be read; the first: %w", j.what, j.src.Len(), j.sum.Skipped[0].Err)
+	return fmt.Errorf("runtime: %s: none of %d images has a result; the first: %w", j.what, j.src.Len(), j.sum.Skipped[0].Err)
 }

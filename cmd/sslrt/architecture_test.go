@@ -31,7 +31,7 @@ var layers = map[string][]string{
 
 	"finetune/engine/ortkernel": {},
 
-	"finetune/knn":         {},
+	"finetune/knn":         {"finetune/distance"},
 	"finetune/distance":    {},
 	"finetune/metrics":     {"finetune/distance"},
 	"finetune/linear":      {"finetune/distance"},

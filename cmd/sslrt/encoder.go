@@ -106,12 +106,16 @@ func loadPixels(opt runtime.Options) (*runtime.Encoder, error) {
 	if err != nil || size < 1 || size > 1024 {
 		return nil, usagef("%s needs --image-size, 1 to 1024 pixels", pixels)
 	}
+	pre := augment.EvalPreprocess(size)
+	if opt.Preprocess["channels"] == "1" { // a third of the work for grey images
+		pre.Channels = 1
+	}
 	b := onnx.NewBuilder(17)
 	side := onnx.Fixed(int64(size))
-	x := b.Input(onnx.TensorInfo("image", onnx.Float, onnx.Symbol("N"), onnx.Fixed(3), side, side))
+	x := b.Input(onnx.TensorInfo("image", onnx.Float, onnx.Symbol("N"), onnx.Fixed(int64(pre.Channels)), side, side))
 	b.NodeTo("Flatten", []string{x}, []string{"embedding"})
-	b.Output(onnx.TensorInfo("embedding", onnx.Float, onnx.Symbol("N"), onnx.Fixed(int64(3*size*size))))
-	m, err := b.Model(pixels, onnx.Info{Kind: onnx.KindEncoder, Method: pixels, Preprocess: augment.EvalPreprocess(size).Metadata()})
+	b.Output(onnx.TensorInfo("embedding", onnx.Float, onnx.Symbol("N"), onnx.Fixed(int64(pre.Len()))))
+	m, err := b.Model(pixels, onnx.Info{Kind: onnx.KindEncoder, Method: pixels, Preprocess: pre.Metadata()})
 	if err != nil {
 		return nil, err
 	}

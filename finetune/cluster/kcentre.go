@@ -119,9 +119,10 @@ func (c *centres[F]) row(i int) []F { return c.x[i*c.dim : (i+1)*c.dim] }
 
 // update lowers the distances of all vectors by those to new picks.
 func (c *centres[F]) update(ctx context.Context, picks []int) error {
-	flat := make([]float32, 0, len(picks)*c.dim)
-	for _, p := range picks {
+	flat, bound := make([]float32, 0, len(picks)*c.dim), make([]float64, len(picks))
+	for j, p := range picks {
 		flat = append(flat, c.flat[p*c.dim:(p+1)*c.dim]...)
+		bound[j] = c.bound[p]
 	}
 	n := len(c.near)
 	var next atomic.Int64
@@ -137,7 +138,7 @@ func (c *centres[F]) update(ctx context.Context, picks []int) error {
 				hi := min(lo+tileRows, n)
 				distance.Dots(dots, c.flat[lo*c.dim:hi*c.dim], flat, c.dim)
 				for i := lo; i < hi; i++ {
-					c.near[i] = c.lower(c.near[i], i, picks, dots[(i-lo)*len(picks):(i-lo+1)*len(picks)])
+					c.near[i] = c.lower(c.near[i], i, picks, bound, dots[(i-lo)*len(picks):(i-lo+1)*len(picks)])
 				}
 			}
 		})
@@ -147,15 +148,18 @@ func (c *centres[F]) update(ctx context.Context, picks []int) error {
 }
 
 // lower returns near, vector i's squared distance to the nearest pick, as it is with
-// more picks, of which dots are its products. What the bounds leave open is computed;
-// what no number can bound (NaN) is, too.
-func (c *centres[F]) lower(near float64, i int, picks []int, dots []float32) float64 {
+// more picks, of which bound are the bounds and dots the products with i. What the
+// bounds leave open is computed; what no number can bound (NaN) is, too.
+func (c *centres[F]) lower(near float64, i int, picks []int, bound []float64, dots []float32) float64 {
+	if near <= 0 {
+		return near
+	}
+	least := near*c.square - c.bound[i]
+	bound = bound[:len(dots)]
 	for j, dot := range dots {
-		if near <= 0 {
-			break
-		}
-		if p := picks[j]; !(c.bound[i]+c.bound[p]-2*float64(dot) >= near*c.square) {
-			near = min(near, distance.Squared(c.row(i), c.row(p)))
+		if !(bound[j]-2*float64(dot) >= least) {
+			near = min(near, distance.Squared(c.row(i), c.row(picks[j])))
+			least = near*c.square - c.bound[i]
 		}
 	}
 	return near
@@ -196,7 +200,7 @@ func (c *centres[F]) pickAmongFarthest(ctx context.Context, k int, pick func(i i
 		near[best] = -1
 		distance.Dots(dots, flat, flat[best*c.dim:(best+1)*c.dim], c.dim)
 		for i := range dots {
-			near[i] = c.lower(near[i], index[i], []int{p}, dots[i:i+1])
+			near[i] = c.lower(near[i], index[i], index[best:best+1], c.bound[p:p+1], dots[i:i+1])
 		}
 	}
 	return nil

@@ -120,9 +120,6 @@ func scoreAll(ctx context.Context, d *runtime.Detector, src augment.Source, opt 
 	job := runtime.JobOptions{BatchSize: opt.BatchSize, Workers: opt.Workers, Skipped: opt.Skipped,
 		Progress: func(done, total int) { opt.progress(what, done, total) }}
 	_, err := runtime.DetectAll(ctx, d, src, job, func(i int, found runtime.Detection) error {
-		if notFinite(found.Score) {
-			return fmt.Errorf("the score of %s is %g", src.Name(i), found.Score)
-		}
 		s.index = append(s.index, i)
 		s.scores = append(s.scores, float64(found.Score))
 		if found.Heatmap != nil {

@@ -217,6 +217,32 @@ func TestPlainRuntimeAgrees(t *testing.T) {
 	}
 }
 
+// A reconstruction has values in 0 to 1, whatever the input is normalised by.
+func TestReconstructionOfNormalisedImages(t *testing.T) {
+	good, bad := textures(t, 6, false), textures(t, 1, true)
+	b := onnx.NewBuilder(17)
+	x := b.Input(onnx.TensorInfo("image", onnx.Float, onnx.Symbol("N"), onnx.Fixed(3), onnx.Fixed(16), onnx.Fixed(16)))
+	b.NodeTo("Add", []string{b.Node("Mul", []string{x, b.Float(0)}), b.Float(0.5)}, []string{"reconstruction"})
+	b.Output(onnx.TensorInfo("reconstruction", onnx.Float, onnx.Symbol("N"), onnx.Fixed(3), onnx.Fixed(16), onnx.Fixed(16)))
+	grey, err := b.Model("grey", onnx.Info{Kind: onnx.KindAutoencoder})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _, err := detector.Fit(context.Background(), grey, good,
+		detector.Options{Method: detector.MethodAutoencoder, Preprocess: foreign, Sigma: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := detect(t, load(t, m), bad, 0)
+	want := 0.0 // of a pixel of the spot, the largest
+	for _, v := range []float64{250, 10, 250} {
+		want += (v/255 - 0.5) * (v/255 - 0.5) / 3
+	}
+	if math.Abs(float64(found.Score)-want) > 1e-5 {
+		t.Errorf("the score is %g, want %g", found.Score, want)
+	}
+}
+
 func TestSameSeedSameFile(t *testing.T) {
 	good := textures(t, 12, false)
 	bytes := func(seed uint64) string {

@@ -248,7 +248,7 @@ func (f *fitter) learn(ctx context.Context, src augment.Source) error {
 		f.padim = newPadim(g, f.opt.Ridge)
 		add = f.padim.add
 	case MethodPatchCore:
-		f.patchcore = newPatchcore(g, f.opt)
+		f.patchcore = newPatchcore(g, src.Len(), f.opt)
 		add = f.patchcore.add
 	default:
 		f.rows = &rows{}

@@ -23,8 +23,12 @@ type patchcore struct {
 	rng  *rand.Rand
 }
 
-func newPatchcore(g grid, opt Options) *patchcore {
-	return &patchcore{grid: g, memory: opt.Memory, share: opt.Coreset, seed: opt.Seed, rng: rand.New(rand.NewPCG(opt.Seed, 2))}
+// newPatchcore takes room for the patches of so many images at once: a slice that
+// grows is held twice while it does.
+func newPatchcore(g grid, images int, opt Options) *patchcore {
+	p := &patchcore{grid: g, memory: opt.Memory, share: opt.Coreset, seed: opt.Seed, rng: rand.New(rand.NewPCG(opt.Seed, 2))}
+	p.rows = make([]float32, 0, min(p.capacity(), images*g.places())*g.C)
+	return p
 }
 
 // capacity is the number of patches that the bound on memory allows.

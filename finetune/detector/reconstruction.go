@@ -15,20 +15,14 @@ import (
 // autoencoders").
 func reconstructionNodes(w writer, image *onnx.ValueInfo, reconstruction string, pre augment.Preprocess, how string) (string, error) {
 	c := int64(pre.Channels)
-	mean, std := pre.Mean[:c], pre.Std[:c]
-	// Both to 0..1: the reconstruction is in the units of the normalised image.
-	denormalise := func(x string) string {
-		x = w.Node("Mul", []string{x, w.Const(onnx.FloatTensor("std", []int64{1, c, 1, 1}, std))})
-		return w.Node("Add", []string{x, w.Const(onnx.FloatTensor("mean", []int64{1, c, 1, 1}, mean))})
-	}
-	x := image.Name
+	x, y := image.Name, reconstruction // which is in 0 to 1 in every file of this kind
 	if image.Type == onnx.Uint8 {
 		x = w.transpose(w.Node("Cast", []string{x}, onnx.IntAttr("to", int64(onnx.Float))), 0, 3, 1, 2)
 		x = w.Node("Div", []string{x, w.Float(255)})
 	} else {
-		x = denormalise(x)
+		x = w.Node("Mul", []string{x, w.Const(onnx.FloatTensor("std", []int64{1, c, 1, 1}, pre.Std[:c]))})
+		x = w.Node("Add", []string{x, w.Const(onnx.FloatTensor("mean", []int64{1, c, 1, 1}, pre.Mean[:c]))})
 	}
-	y := denormalise(reconstruction)
 	switch how {
 	case ErrorMSE:
 		d := w.Node("Sub", []string{x, y})

@@ -36,12 +36,14 @@ func Dots(dst, a, b []float32, dim int) {
 			}
 			dotsFMA(&rows, whole, &out)
 			for s := i; s < min(i+tileA, m); s++ {
-				for t := j; t < min(j+tileB, n); t++ {
-					sum := out[(s-i)*tileB+t-j]
-					for k := whole; k < dim; k++ {
-						sum += a[s*dim+k] * b[t*dim+k]
+				to := dst[s*n+j : s*n+min(j+tileB, n)]
+				for t := range to {
+					to[t] = out[(s-i)*tileB+t]
+				}
+				for k := whole; k < dim; k++ {
+					for t := range to {
+						to[t] += a[s*dim+k] * b[(j+t)*dim+k]
 					}
-					dst[s*n+t] = sum
 				}
 			}
 		}

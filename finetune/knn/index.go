@@ -8,8 +8,7 @@ import (
 	"slices"
 	"sync"
 
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas32"
+	"github.com/sslrt/sslrt/finetune/distance"
 )
 
 // Sizes of the similarity blocks: a worker holds queryBlock x trainBlock of them
@@ -113,10 +112,7 @@ func (s *searcher) run(q []float32, found func(int, []Neighbour)) {
 	}
 	for lo := 0; lo < s.ix.Len(); lo += trainBlock {
 		cols := min(trainBlock, s.ix.Len()-lo)
-		blas32.Gemm(blas.NoTrans, blas.Trans, 1,
-			blas32.General{Rows: rows, Cols: dim, Stride: dim, Data: q},
-			blas32.General{Rows: cols, Cols: dim, Stride: dim, Data: s.ix.unit[lo*dim : (lo+cols)*dim]},
-			0, blas32.General{Rows: rows, Cols: cols, Stride: cols, Data: s.sims[:rows*cols]})
+		distance.Dots(s.sims, q, s.ix.unit[lo*dim:(lo+cols)*dim], dim)
 		for i := range rows {
 			for j, sim := range s.sims[i*cols : (i+1)*cols] {
 				s.best[i].push(candidate{lo + j, sim})

@@ -5,8 +5,7 @@ import (
 	"runtime"
 	"sync"
 
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas32"
+	"github.com/sslrt/sslrt/finetune/distance"
 )
 
 // roundingOf32 is how far a float32 similarity may be from the exact one.
@@ -26,8 +25,7 @@ func (ix *Index) Pairs(ctx context.Context, threshold float64, found func(i, j i
 				hi := min(lo+queryBlock, n)
 				for from := lo; from < n; from += trainBlock {
 					cols := min(trainBlock, n-from)
-					blas32.Gemm(blas.NoTrans, blas.Trans, 1, ix.rows(lo, hi), ix.rows(from, from+cols),
-						0, blas32.General{Rows: hi - lo, Cols: cols, Stride: cols, Data: sims[:(hi-lo)*cols]})
+					distance.Dots(sims, ix.rows(lo, hi), ix.rows(from, from+cols), ix.dim)
 					for i := lo; i < hi; i++ {
 						for c, s := range sims[(i-lo)*cols : (i-lo+1)*cols] {
 							j := from + c
@@ -58,9 +56,7 @@ func (ix *Index) Pairs(ctx context.Context, threshold float64, found func(i, j i
 	return err
 }
 
-func (ix *Index) rows(lo, hi int) blas32.General {
-	return blas32.General{Rows: hi - lo, Cols: ix.dim, Stride: ix.dim, Data: ix.unit[lo*ix.dim : hi*ix.dim]}
-}
+func (ix *Index) rows(lo, hi int) []float32 { return ix.unit[lo*ix.dim : hi*ix.dim] }
 
 // Similarity is the cosine of two vectors of the index.
 func (ix *Index) Similarity(i, j int) float64 {

@@ -4,11 +4,15 @@
 
 The encoder runs in onnxruntime; features, scores and metrics are computed here, by the
 papers. CATEGORY is in MVTec's layout. Images are resized whole, bilinear, as
-"sslrt anomaly fit" does. PaDiM keeps all channels: fit with --channels -1 --hold-out
-0.003 to compare. PatchCore's coreset starts at row --start of the patches; the one of
-"sslrt anomaly fit" is rand.New(rand.NewPCG(seed, 2)).IntN(patches) in Go, of the images
-that it does not hold back; up to 128 channels nothing else is random. Needs numpy,
-pillow, onnx, onnxruntime, scikit-learn, scipy.
+"sslrt anomaly fit" does. PaDiM keeps all channels: fit with --channels -1. ENCODER of
+method autoencoder is an autoencoder.
+
+What fit draws by its seed can be given: of n images it holds back, for --without, those
+at rand.New(rand.NewPCG(seed, 3)).Perm(n)[:held] in Go, of the names in order; of the
+patches of the others PatchCore's coreset starts, for --start, at
+rand.New(rand.NewPCG(seed, 2)).IntN(patches). Up to 128 channels nothing else is random.
+
+Needs numpy, pillow, onnx, onnxruntime, scikit-learn, scipy.
 """
 import argparse
 import pathlib
@@ -24,9 +28,11 @@ from sklearn.metrics import roc_auc_score
 p = argparse.ArgumentParser()
 p.add_argument("encoder")
 p.add_argument("category", type=pathlib.Path)
-p.add_argument("method", choices=["padim", "patchcore", "knn", "mahalanobis"])
+p.add_argument("method", choices=["padim", "patchcore", "knn", "mahalanobis", "autoencoder"])
 p.add_argument("--layers", default="")
 p.add_argument("--coreset", type=float, default=0.1)
+p.add_argument("--error", choices=["mse", "ssim"], default="mse", help="of an autoencoder")
+p.add_argument("--without", default="", help="names of normal images to leave out, joined by commas")
 p.add_argument("--start", type=int, default=0)
 p.add_argument("--seed", type=int, default=0, help="of the projection of more than 128 channels")
 a = p.parse_args()
@@ -34,8 +40,9 @@ a = p.parse_args()
 model = onnx.load(a.encoder)
 meta = {e.key: e.value for e in model.metadata_props}
 size = int(meta["sslrt.preprocess.size"].split("x")[0])
-mean = np.array([float(v) for v in meta["sslrt.preprocess.mean"].split(",")], np.float32)
-std = np.array([float(v) for v in meta["sslrt.preprocess.std"].split(",")], np.float32)
+channels = int(meta["sslrt.preprocess.channels"])
+mean = np.array([float(v) for v in meta["sslrt.preprocess.mean"].split(",")], np.float32)[:channels]
+std = np.array([float(v) for v in meta["sslrt.preprocess.std"].split(",")], np.float32)[:channels]
 names = [n for n in a.layers.split(",") if n]
 for n in names:
     v = onnx.ValueInfoProto()
@@ -45,8 +52,9 @@ session = onnxruntime.InferenceSession(model.SerializeToString())
 
 
 def load(path):
-    m = Image.open(path).convert("RGB").resize((size, size), Image.BILINEAR)
-    return ((np.asarray(m, np.float32) / 255 - mean) / std).transpose(2, 0, 1)[None]
+    m = Image.open(path).convert("RGB" if channels == 3 else "L").resize((size, size), Image.BILINEAR)
+    x = np.asarray(m, np.float32).reshape(size, size, channels) / 255
+    return ((x - mean) / std).transpose(2, 0, 1)[None]
 
 
 def resize(x, h, w, nearest=False):
@@ -83,11 +91,29 @@ def features(path):
     return np.concatenate([resize(m.astype(np.float64), h, w, a.method == "padim") for m in maps], 1)
 
 
-train = sorted((a.category / "train" / "good").iterdir())
+def reconstruction_error(path):
+    """The mean over the channels at each pixel; of SSIM 1 less it, halved."""
+    x = load(path)
+    y = session.run(["reconstruction"], {"image": x})[0][0].astype(np.float64)  # 0 to 1
+    x = x[0].astype(np.float64) * std[:, None, None] + mean[:, None, None]
+    if a.error == "mse":
+        return ((x - y) ** 2).mean(0)
+
+    def window(v):  # 11 x 11 pixels
+        return np.stack([gaussian_filter(c, 1.5, mode="mirror", radius=5) for c in v])
+
+    mx, my = window(x), window(y)
+    vx, vy, cov = window(x * x) - mx * mx, window(y * y) - my * my, window(x * y) - mx * my
+    similar = (2 * mx * my + 1e-4) * (2 * cov + 9e-4) / ((mx * mx + my * my + 1e-4) * (vx + vy + 9e-4))
+    return (1 - similar.mean(0)) / 2
+
+
+train = sorted(f for f in (a.category / "train" / "good").iterdir() if f.name not in a.without.split(","))
 test = sorted(f for f in (a.category / "test").glob("*/*") if f.suffix in (".png", ".jpg"))
 labels = np.array([f.parent.name != "good" for f in test])
-X = np.concatenate([features(f) for f in train])
-T = np.concatenate([features(f) for f in test])
+if a.method != "autoencoder":
+    X = np.concatenate([features(f) for f in train])
+    T = np.concatenate([features(f) for f in test])
 sigma = 4 * size / 224
 heat = None
 
@@ -100,6 +126,9 @@ if a.method == "knn":
     X /= np.linalg.norm(X, axis=1, keepdims=True)
     T /= np.linalg.norm(T, axis=1, keepdims=True)
     scores = np.linalg.norm(T[:, None] - X[None], axis=2).min(1)
+elif a.method == "autoencoder":
+    heat = np.stack([gaussian_filter(reconstruction_error(f), sigma, mode="mirror", truncate=4) for f in test])
+    scores = heat.max((1, 2))
 elif a.method == "mahalanobis":
     scores = np.sqrt(LedoitWolf().fit(X).mahalanobis(T))
 elif a.method == "padim":
