@@ -1,7 +1,8 @@
 // Package ortkernel builds a library of operators that training steps use in ONNX
-// Runtime: the weight gradient of a convolution and batch normalisation in the blocked
-// layout, for which ONNX Runtime has no kernels of its own. It is one C file, compiled
-// for this processor into the user's cache by the compiler that Go uses too.
+// Runtime, and for which it has no kernels of its own: in the blocked layout the weight
+// gradient of a convolution, batch normalisation, the gradients of depthwise convolutions
+// and of max-pooling, and chains of elementwise operators. It is one C file, compiled for
+// this processor into the user's cache by the compiler that Go uses too.
 //
 // Training works without it, in a plainer and slower form. No exported file needs it.
 package ortkernel

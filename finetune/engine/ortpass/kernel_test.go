@@ -36,13 +36,7 @@ var depthwiseCases = []convCase{
 
 func TestDepthwiseKernelIsUsed(t *testing.T) {
 	for _, c := range depthwiseCases {
-		m, err := export.Lower(c.function(t).Outputs, export.Options{Shapes: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := ortpass.Apply(m, ortpass.DepthwiseKernel(16)); err != nil {
-			t.Fatal(err)
-		}
+		m := lowered(t, c.function(t), ortpass.DepthwiseKernel(16))
 		want := 1
 		if c.c%16 != 0 {
 			want = 0
@@ -77,13 +71,7 @@ func TestKernelsKeepNumbers(t *testing.T) {
 
 func TestWeightGradKernelIsUsed(t *testing.T) {
 	for _, c := range append(kernelCases, convCases...) {
-		m, err := export.Lower(c.function(t).Outputs, export.Options{Shapes: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := ortpass.Apply(m, ortpass.WeightGradKernel(16)); err != nil {
-			t.Fatal(err)
-		}
+		m := lowered(t, c.function(t), ortpass.WeightGradKernel(16))
 		want := 1
 		if c.k%16 != 0 || c.conv.Groups > 1 {
 			want = 0
@@ -206,13 +194,7 @@ func TestKernelsKnowTheStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := engine.ORT{}.Lower(buildStep(t, enc, 8, 32).Function, export.Options{Shapes: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ortpass.Apply(m, ortpass.WithKernels(16)...); err != nil {
-		t.Fatal(err)
-	}
+	m := lowered(t, buildStep(t, enc, 8, 32).Function, ortpass.WithKernels(16)...)
 	for opType, want := range map[string]int{
 		"ConvWeightGrad": 20, "BatchNorm": 12, "BatchNormAdd": 8, "BatchNormGrad": 12, "BatchNormAddGrad": 8,
 		"ConvTranspose": 0, "BatchNormalization": 2, // of the projector
@@ -287,13 +269,7 @@ func TestMaxPoolKernel(t *testing.T) {
 				t.Errorf("%v: %s differs by %g of its largest value", p, name, worst)
 			}
 		}
-		m, err := export.Lower(f.Outputs, export.Options{Shapes: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := ortpass.Apply(m, ortpass.MaxPoolKernel(b)); err != nil {
-			t.Fatal(err)
-		}
+		m := lowered(t, f, ortpass.MaxPoolKernel(b))
 		if count(m, "MaxPoolGrad") != 1 || count(m, "ScatterElements") != 0 {
 			t.Errorf("%v: the kernel is not used", p)
 		}

@@ -163,33 +163,36 @@ func relative(got, want []float32) float64 {
 	return worst / largest
 }
 
+// lowered returns the model of f after passes.
+func lowered(t *testing.T, f engine.Function, passes ...ortpass.Pass) *onnx.Model {
+	t.Helper()
+	m, err := engine.ORT{}.Lower(f, export.Options{Shapes: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ortpass.Apply(m, passes...); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 func TestPassesRewriteWhatTheyShould(t *testing.T) {
 	for _, c := range convCases {
 		f := c.function(t)
-		lower := func(passes ...ortpass.Pass) *onnx.Model {
-			m, err := export.Lower(f.Outputs, export.Options{Shapes: true})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := ortpass.Apply(m, passes...); err != nil {
-				t.Fatal(err)
-			}
-			return m
-		}
 		convs := 0
 		for _, rewritten := range []bool{c.forward, c.dx} {
 			if rewritten {
 				convs++
 			}
 		}
-		if got := blockedConvs(lower(ortpass.BlockedConv(8, 64))); got != convs {
+		if got := blockedConvs(lowered(t, f, ortpass.BlockedConv(8, 64))); got != convs {
 			t.Errorf("%v: %d blocked convolutions, want %d", c, got, convs)
 		}
 		grads := 0
 		if c.dw {
 			grads = 1
 		}
-		if got := blockedConvs(lower(ortpass.WeightGrad(8))); got != grads {
+		if got := blockedConvs(lowered(t, f, ortpass.WeightGrad(8))); got != grads {
 			t.Errorf("%v: %d blocked weight gradients, want %d", c, got, grads)
 		}
 	}
@@ -272,18 +275,12 @@ func TestPassesKnowTheStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := engine.ORT{}.Lower(buildStep(t, enc, 8, 32).Function, export.Options{Shapes: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := buildStep(t, enc, 8, 32).Function
 	// All 20 convolutions are rewritten; of their input gradients the 13 with stride 1,
 	// and those with stride 2, which become four, or one where the kernel is 1x1; of
 	// their weight gradients those of 3x3 behind the stem.
 	const want = 20 + 13 + 3*4 + 3*1 + 16
-	if err := ortpass.Apply(m, ortpass.Default(16)...); err != nil {
-		t.Fatal(err)
-	}
-	if got := blockedConvs(m); got != want {
+	if got := blockedConvs(lowered(t, f, ortpass.Default(16)...)); got != want {
 		t.Errorf("got %d blocked convolutions, want %d", got, want)
 	}
 }

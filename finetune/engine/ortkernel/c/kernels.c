@@ -937,7 +937,10 @@ static Status *run_elementwise(void *kernel, Context *c)
 	const Kernel *a = kernel;
 	Chain p = {.program = a->program, .results = a->results, .steps = a->steps / 4, .outputs = a->outputs};
 	Tensor t, shape = {.rank = 0};
-	if (CALL(a->api, KERNEL_CONTEXT_GET_INPUT_COUNT, Status *, const Context *, size_t *)(c, &p.inputs) != NULL || p.inputs < 1 || p.inputs > MAX_INPUTS)
+	Status *failed = CALL(a->api, KERNEL_CONTEXT_GET_INPUT_COUNT, Status *, const Context *, size_t *)(c, &p.inputs);
+	if (failed != NULL)
+		return failed;
+	if (p.inputs < 1 || p.inputs > MAX_INPUTS)
 		return failure(a->api, "sslrt Elementwise: too many inputs");
 	int64_t sizes[MAX_INPUTS];
 	for (size_t i = 0; i < p.inputs; i++) {
@@ -1055,6 +1058,8 @@ __attribute__((visibility("default"))) Status *RegisterCustomOps(void *options, 
 	static void *domain; /* lives as long as the process */
 	Api api = base->get_api(API_VERSION);
 	Status *s = NULL;
+	if (api == NULL)
+		return NULL; /* too old a library: it will not know the operators, and say so */
 	if (domain == NULL) {
 		s = CALL(api, CREATE_CUSTOM_OP_DOMAIN, Status *, const char *, void **)("sslrt", &domain);
 		for (size_t i = 0; s == NULL && i < sizeof(ops) / sizeof(ops[0]); i++)
