@@ -6,6 +6,8 @@ import (
 	"image/color"
 	stdjpeg "image/jpeg"
 	"math"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -104,9 +106,30 @@ func TestAgainstStandardLibrary(t *testing.T) {
 	}
 }
 
+// formatFiles are the small JPEG files of package augment's tests: those have every form that is read.
+func formatFiles(tb testing.TB) [][]byte {
+	tb.Helper()
+	paths, err := filepath.Glob("../../testdata/formats/*.jpg")
+	if err != nil || len(paths) < 40 {
+		tb.Fatalf("got %d files, %v", len(paths), err)
+	}
+	var files [][]byte
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		files = append(files, data)
+	}
+	return files
+}
+
 func FuzzDecoder(f *testing.F) {
 	f.Add(photo(f, 20, 20), uint8(0))
 	f.Add(photo(f, 9, 33), uint8(2))
+	for i, data := range formatFiles(f) { // progressive, restarts, several scans, four components
+		f.Add(data, uint8(i))
+	}
 	var d Decoder
 	f.Fuzz(func(t *testing.T, data []byte, scale uint8) {
 		if d.Head(data) != nil || d.W*d.H > 1<<16 {
