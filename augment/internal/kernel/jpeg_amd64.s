@@ -2,83 +2,99 @@
 
 // The inner loops of JPEG decoding. All give the bits of the loops in Go.
 
+// A constant of 32 bytes: eight bytes four times.
+#define FOURFOLD(name, value) \
+	DATA  name<>+0(SB)/8, value;        \
+	DATA  name<>+8(SB)/8, value;        \
+	DATA  name<>+16(SB)/8, value;       \
+	DATA  name<>+24(SB)/8, value;       \
+	GLOBL name<>(SB), RODATA|NOPTR, $32
+
 // The constants of the inverse transform, eight times each.
-DATA f0298<>+0(SB)/8, $0x0000098e0000098e
-DATA f0298<>+8(SB)/8, $0x0000098e0000098e
-DATA f0298<>+16(SB)/8, $0x0000098e0000098e
-DATA f0298<>+24(SB)/8, $0x0000098e0000098e
-GLOBL f0298<>(SB), RODATA|NOPTR, $32
-DATA n0390<>+0(SB)/8, $0xfffff384fffff384
-DATA n0390<>+8(SB)/8, $0xfffff384fffff384
-DATA n0390<>+16(SB)/8, $0xfffff384fffff384
-DATA n0390<>+24(SB)/8, $0xfffff384fffff384
-GLOBL n0390<>(SB), RODATA|NOPTR, $32
-DATA f0541<>+0(SB)/8, $0x0000115100001151
-DATA f0541<>+8(SB)/8, $0x0000115100001151
-DATA f0541<>+16(SB)/8, $0x0000115100001151
-DATA f0541<>+24(SB)/8, $0x0000115100001151
-GLOBL f0541<>(SB), RODATA|NOPTR, $32
-DATA f0765<>+0(SB)/8, $0x0000187e0000187e
-DATA f0765<>+8(SB)/8, $0x0000187e0000187e
-DATA f0765<>+16(SB)/8, $0x0000187e0000187e
-DATA f0765<>+24(SB)/8, $0x0000187e0000187e
-GLOBL f0765<>(SB), RODATA|NOPTR, $32
-DATA n0899<>+0(SB)/8, $0xffffe333ffffe333
-DATA n0899<>+8(SB)/8, $0xffffe333ffffe333
-DATA n0899<>+16(SB)/8, $0xffffe333ffffe333
-DATA n0899<>+24(SB)/8, $0xffffe333ffffe333
-GLOBL n0899<>(SB), RODATA|NOPTR, $32
-DATA f1175<>+0(SB)/8, $0x000025a1000025a1
-DATA f1175<>+8(SB)/8, $0x000025a1000025a1
-DATA f1175<>+16(SB)/8, $0x000025a1000025a1
-DATA f1175<>+24(SB)/8, $0x000025a1000025a1
-GLOBL f1175<>(SB), RODATA|NOPTR, $32
-DATA f1501<>+0(SB)/8, $0x0000300b0000300b
-DATA f1501<>+8(SB)/8, $0x0000300b0000300b
-DATA f1501<>+16(SB)/8, $0x0000300b0000300b
-DATA f1501<>+24(SB)/8, $0x0000300b0000300b
-GLOBL f1501<>(SB), RODATA|NOPTR, $32
-DATA n1847<>+0(SB)/8, $0xffffc4dfffffc4df
-DATA n1847<>+8(SB)/8, $0xffffc4dfffffc4df
-DATA n1847<>+16(SB)/8, $0xffffc4dfffffc4df
-DATA n1847<>+24(SB)/8, $0xffffc4dfffffc4df
-GLOBL n1847<>(SB), RODATA|NOPTR, $32
-DATA n1961<>+0(SB)/8, $0xffffc13bffffc13b
-DATA n1961<>+8(SB)/8, $0xffffc13bffffc13b
-DATA n1961<>+16(SB)/8, $0xffffc13bffffc13b
-DATA n1961<>+24(SB)/8, $0xffffc13bffffc13b
-GLOBL n1961<>(SB), RODATA|NOPTR, $32
-DATA f2053<>+0(SB)/8, $0x000041b3000041b3
-DATA f2053<>+8(SB)/8, $0x000041b3000041b3
-DATA f2053<>+16(SB)/8, $0x000041b3000041b3
-DATA f2053<>+24(SB)/8, $0x000041b3000041b3
-GLOBL f2053<>(SB), RODATA|NOPTR, $32
-DATA n2562<>+0(SB)/8, $0xffffadfdffffadfd
-DATA n2562<>+8(SB)/8, $0xffffadfdffffadfd
-DATA n2562<>+16(SB)/8, $0xffffadfdffffadfd
-DATA n2562<>+24(SB)/8, $0xffffadfdffffadfd
-GLOBL n2562<>(SB), RODATA|NOPTR, $32
-DATA f3072<>+0(SB)/8, $0x0000625400006254
-DATA f3072<>+8(SB)/8, $0x0000625400006254
-DATA f3072<>+16(SB)/8, $0x0000625400006254
-DATA f3072<>+24(SB)/8, $0x0000625400006254
-GLOBL f3072<>(SB), RODATA|NOPTR, $32
-DATA half11<>+0(SB)/8, $0x0000040000000400
-DATA half11<>+8(SB)/8, $0x0000040000000400
-DATA half11<>+16(SB)/8, $0x0000040000000400
-DATA half11<>+24(SB)/8, $0x0000040000000400
-GLOBL half11<>(SB), RODATA|NOPTR, $32
-DATA half18<>+0(SB)/8, $0x0002000000020000
-DATA half18<>+8(SB)/8, $0x0002000000020000
-DATA half18<>+16(SB)/8, $0x0002000000020000
-DATA half18<>+24(SB)/8, $0x0002000000020000
-GLOBL half18<>(SB), RODATA|NOPTR, $32
+FOURFOLD(f0298, $0x0000098e0000098e)
+FOURFOLD(n0390, $0xfffff384fffff384)
+FOURFOLD(f0541, $0x0000115100001151)
+FOURFOLD(f0765, $0x0000187e0000187e)
+FOURFOLD(n0899, $0xffffe333ffffe333)
+FOURFOLD(f1175, $0x000025a1000025a1)
+FOURFOLD(f1501, $0x0000300b0000300b)
+FOURFOLD(n1847, $0xffffc4dfffffc4df)
+FOURFOLD(n1961, $0xffffc13bffffc13b)
+FOURFOLD(f2053, $0x000041b3000041b3)
+FOURFOLD(n2562, $0xffffadfdffffadfd)
+FOURFOLD(f3072, $0x0000625400006254)
+FOURFOLD(half11, $0x0000040000000400)
+FOURFOLD(half18, $0x0002000000020000)
+
 // Of four runs of four bytes the first bytes, the second, ...
 DATA turn4<>+0(SB)/8, $0x0d0905010c080400
 DATA turn4<>+8(SB)/8, $0x0f0b07030e0a0602
 DATA turn4<>+16(SB)/8, $0x0d0905010c080400
 DATA turn4<>+24(SB)/8, $0x0f0b07030e0a0602
 GLOBL turn4<>(SB), RODATA|NOPTR, $32
+
+// inverse8, of eight columns: the rows in Y0 to Y7 become those in Y10, Y12, Y14, Y6, Y2, Y15, Y13, Y11. half is
+// half of what the drop bits behind the point count.
+#define TRANSFORM(half, drop) \
+	/* The even part: Y0, Y4, Y9, Y8 become t0, t1, t2, t3 */ \
+	VPADDD  Y2, Y6, Y8                                        \
+	VPMULLD f0541<>(SB), Y8, Y8                               \
+	VPMULLD n1847<>(SB), Y6, Y6                               \
+	VPADDD  Y8, Y6, Y6                                        \
+	VPMULLD f0765<>(SB), Y2, Y2                               \
+	VPADDD  Y8, Y2, Y2                                        \
+	VPADDD  Y0, Y4, Y8                                        \
+	VPSUBD  Y4, Y0, Y9                                        \
+	VPSLLD  $13, Y8, Y8                                       \
+	VPSLLD  $13, Y9, Y9                                       \
+	VPADDD  half(SB), Y8, Y8                                  \
+	VPADDD  half(SB), Y9, Y9                                  \
+	VPADDD  Y2, Y8, Y0                                        \
+	VPSUBD  Y2, Y8, Y8                                        \
+	VPADDD  Y6, Y9, Y4                                        \
+	VPSUBD  Y6, Y9, Y9                                        \
+	/* The odd part: Y7, Y5, Y3, Y1 become o0, o1, o2, o3 */  \
+	VPADDD  Y7, Y1, Y10                                       \
+	VPADDD  Y5, Y3, Y11                                       \
+	VPADDD  Y7, Y3, Y12                                       \
+	VPADDD  Y5, Y1, Y13                                       \
+	VPADDD  Y12, Y13, Y14                                     \
+	VPMULLD f1175<>(SB), Y14, Y14                             \
+	VPMULLD f0298<>(SB), Y7, Y7                               \
+	VPMULLD f2053<>(SB), Y5, Y5                               \
+	VPMULLD f3072<>(SB), Y3, Y3                               \
+	VPMULLD f1501<>(SB), Y1, Y1                               \
+	VPMULLD n0899<>(SB), Y10, Y10                             \
+	VPMULLD n2562<>(SB), Y11, Y11                             \
+	VPMULLD n1961<>(SB), Y12, Y12                             \
+	VPMULLD n0390<>(SB), Y13, Y13                             \
+	VPADDD  Y14, Y12, Y12                                     \
+	VPADDD  Y14, Y13, Y13                                     \
+	VPADDD  Y10, Y7, Y7                                       \
+	VPADDD  Y12, Y7, Y7                                       \
+	VPADDD  Y11, Y5, Y5                                       \
+	VPADDD  Y13, Y5, Y5                                       \
+	VPADDD  Y11, Y3, Y3                                       \
+	VPADDD  Y12, Y3, Y3                                       \
+	VPADDD  Y10, Y1, Y1                                       \
+	VPADDD  Y13, Y1, Y1                                       \
+	/* The results: Y10, Y12, Y14, Y6, Y2, Y15, Y13, Y11 */   \
+	VPADDD  Y1, Y0, Y10                                       \
+	VPSUBD  Y1, Y0, Y11                                       \
+	VPADDD  Y3, Y4, Y12                                       \
+	VPSUBD  Y3, Y4, Y13                                       \
+	VPADDD  Y5, Y9, Y14                                       \
+	VPSUBD  Y5, Y9, Y15                                       \
+	VPADDD  Y7, Y8, Y6                                        \
+	VPSUBD  Y7, Y8, Y2                                        \
+	VPSRAD  drop, Y10, Y10                                    \
+	VPSRAD  drop, Y12, Y12                                    \
+	VPSRAD  drop, Y14, Y14                                    \
+	VPSRAD  drop, Y6, Y6                                      \
+	VPSRAD  drop, Y2, Y2                                      \
+	VPSRAD  drop, Y15, Y15                                    \
+	VPSRAD  drop, Y13, Y13                                    \
+	VPSRAD  drop, Y11, Y11
 
 // func inverseDCTAVX2(dst *uint8, stride int, block *int16)
 // A register holds a row of eight values of 32 bits.
@@ -95,67 +111,7 @@ TEXT ·inverseDCTAVX2(SB), NOSPLIT, $0-24
 	VPMOVSXWD 96(SI), Y6
 	VPMOVSXWD 112(SI), Y7
 
-	// The even part: Y0, Y4, Y9, Y8 become t0, t1, t2, t3.
-	VPADDD  Y2, Y6, Y8
-	VPMULLD f0541<>(SB), Y8, Y8
-	VPMULLD n1847<>(SB), Y6, Y6
-	VPADDD  Y8, Y6, Y6
-	VPMULLD f0765<>(SB), Y2, Y2
-	VPADDD  Y8, Y2, Y2
-	VPADDD  Y0, Y4, Y8
-	VPSUBD  Y4, Y0, Y9
-	VPSLLD  $13, Y8, Y8
-	VPSLLD  $13, Y9, Y9
-	VPADDD  half11<>(SB), Y8, Y8
-	VPADDD  half11<>(SB), Y9, Y9
-	VPADDD  Y2, Y8, Y0
-	VPSUBD  Y2, Y8, Y8
-	VPADDD  Y6, Y9, Y4
-	VPSUBD  Y6, Y9, Y9
-
-	// The odd part: Y7, Y5, Y3, Y1 become o0, o1, o2, o3.
-	VPADDD  Y7, Y1, Y10
-	VPADDD  Y5, Y3, Y11
-	VPADDD  Y7, Y3, Y12
-	VPADDD  Y5, Y1, Y13
-	VPADDD  Y12, Y13, Y14
-	VPMULLD f1175<>(SB), Y14, Y14
-	VPMULLD f0298<>(SB), Y7, Y7
-	VPMULLD f2053<>(SB), Y5, Y5
-	VPMULLD f3072<>(SB), Y3, Y3
-	VPMULLD f1501<>(SB), Y1, Y1
-	VPMULLD n0899<>(SB), Y10, Y10
-	VPMULLD n2562<>(SB), Y11, Y11
-	VPMULLD n1961<>(SB), Y12, Y12
-	VPMULLD n0390<>(SB), Y13, Y13
-	VPADDD  Y14, Y12, Y12
-	VPADDD  Y14, Y13, Y13
-	VPADDD  Y10, Y7, Y7
-	VPADDD  Y12, Y7, Y7
-	VPADDD  Y11, Y5, Y5
-	VPADDD  Y13, Y5, Y5
-	VPADDD  Y11, Y3, Y3
-	VPADDD  Y12, Y3, Y3
-	VPADDD  Y10, Y1, Y1
-	VPADDD  Y13, Y1, Y1
-
-	// The results: Y10, Y12, Y14, Y6, Y2, Y15, Y13, Y11.
-	VPADDD Y1, Y0, Y10
-	VPSUBD Y1, Y0, Y11
-	VPADDD Y3, Y4, Y12
-	VPSUBD Y3, Y4, Y13
-	VPADDD Y5, Y9, Y14
-	VPSUBD Y5, Y9, Y15
-	VPADDD Y7, Y8, Y6
-	VPSUBD Y7, Y8, Y2
-	VPSRAD $11, Y10, Y10
-	VPSRAD $11, Y12, Y12
-	VPSRAD $11, Y14, Y14
-	VPSRAD $11, Y6, Y6
-	VPSRAD $11, Y2, Y2
-	VPSRAD $11, Y15, Y15
-	VPSRAD $11, Y13, Y13
-	VPSRAD $11, Y11, Y11
+	TRANSFORM(half11<>, $11)
 
 	// Rows become columns.
 	VPUNPCKLDQ  Y12, Y10, Y0
@@ -184,67 +140,7 @@ TEXT ·inverseDCTAVX2(SB), NOSPLIT, $0-24
 	VPERM2I128  $0x20, Y6, Y12, Y2
 	VMOVDQA     Y8, Y6
 
-	// The even part: Y0, Y4, Y9, Y8 become t0, t1, t2, t3.
-	VPADDD  Y2, Y6, Y8
-	VPMULLD f0541<>(SB), Y8, Y8
-	VPMULLD n1847<>(SB), Y6, Y6
-	VPADDD  Y8, Y6, Y6
-	VPMULLD f0765<>(SB), Y2, Y2
-	VPADDD  Y8, Y2, Y2
-	VPADDD  Y0, Y4, Y8
-	VPSUBD  Y4, Y0, Y9
-	VPSLLD  $13, Y8, Y8
-	VPSLLD  $13, Y9, Y9
-	VPADDD  half18<>(SB), Y8, Y8
-	VPADDD  half18<>(SB), Y9, Y9
-	VPADDD  Y2, Y8, Y0
-	VPSUBD  Y2, Y8, Y8
-	VPADDD  Y6, Y9, Y4
-	VPSUBD  Y6, Y9, Y9
-
-	// The odd part: Y7, Y5, Y3, Y1 become o0, o1, o2, o3.
-	VPADDD  Y7, Y1, Y10
-	VPADDD  Y5, Y3, Y11
-	VPADDD  Y7, Y3, Y12
-	VPADDD  Y5, Y1, Y13
-	VPADDD  Y12, Y13, Y14
-	VPMULLD f1175<>(SB), Y14, Y14
-	VPMULLD f0298<>(SB), Y7, Y7
-	VPMULLD f2053<>(SB), Y5, Y5
-	VPMULLD f3072<>(SB), Y3, Y3
-	VPMULLD f1501<>(SB), Y1, Y1
-	VPMULLD n0899<>(SB), Y10, Y10
-	VPMULLD n2562<>(SB), Y11, Y11
-	VPMULLD n1961<>(SB), Y12, Y12
-	VPMULLD n0390<>(SB), Y13, Y13
-	VPADDD  Y14, Y12, Y12
-	VPADDD  Y14, Y13, Y13
-	VPADDD  Y10, Y7, Y7
-	VPADDD  Y12, Y7, Y7
-	VPADDD  Y11, Y5, Y5
-	VPADDD  Y13, Y5, Y5
-	VPADDD  Y11, Y3, Y3
-	VPADDD  Y12, Y3, Y3
-	VPADDD  Y10, Y1, Y1
-	VPADDD  Y13, Y1, Y1
-
-	// The results: Y10, Y12, Y14, Y6, Y2, Y15, Y13, Y11.
-	VPADDD Y1, Y0, Y10
-	VPSUBD Y1, Y0, Y11
-	VPADDD Y3, Y4, Y12
-	VPSUBD Y3, Y4, Y13
-	VPADDD Y5, Y9, Y14
-	VPSUBD Y5, Y9, Y15
-	VPADDD Y7, Y8, Y6
-	VPSUBD Y7, Y8, Y2
-	VPSRAD $18, Y10, Y10
-	VPSRAD $18, Y12, Y12
-	VPSRAD $18, Y14, Y14
-	VPSRAD $18, Y6, Y6
-	VPSRAD $18, Y2, Y2
-	VPSRAD $18, Y15, Y15
-	VPSRAD $18, Y13, Y13
-	VPSRAD $18, Y11, Y11
+	TRANSFORM(half18<>, $18)
 
 	// To bytes around 0; four columns of four rows each in half a register.
 	VPACKSSDW Y12, Y10, Y0
@@ -328,31 +224,11 @@ block:
 	VZEROUPPER
 	RET
 
-DATA w128<>+0(SB)/8, $0x0080008000800080
-DATA w128<>+8(SB)/8, $0x0080008000800080
-DATA w128<>+16(SB)/8, $0x0080008000800080
-DATA w128<>+24(SB)/8, $0x0080008000800080
-GLOBL w128<>(SB), RODATA|NOPTR, $32
-DATA wRed<>+0(SB)/8, $0x66e966e966e966e9
-DATA wRed<>+8(SB)/8, $0x66e966e966e966e9
-DATA wRed<>+16(SB)/8, $0x66e966e966e966e9
-DATA wRed<>+24(SB)/8, $0x66e966e966e966e9
-GLOBL wRed<>(SB), RODATA|NOPTR, $32
-DATA wBlue<>+0(SB)/8, $0xc5a2c5a2c5a2c5a2
-DATA wBlue<>+8(SB)/8, $0xc5a2c5a2c5a2c5a2
-DATA wBlue<>+16(SB)/8, $0xc5a2c5a2c5a2c5a2
-DATA wBlue<>+24(SB)/8, $0xc5a2c5a2c5a2c5a2
-GLOBL wBlue<>(SB), RODATA|NOPTR, $32
-DATA wGreen<>+0(SB)/8, $0x492ea7e6492ea7e6
-DATA wGreen<>+8(SB)/8, $0x492ea7e6492ea7e6
-DATA wGreen<>+16(SB)/8, $0x492ea7e6492ea7e6
-DATA wGreen<>+24(SB)/8, $0x492ea7e6492ea7e6
-GLOBL wGreen<>(SB), RODATA|NOPTR, $32
-DATA half16<>+0(SB)/8, $0x0000800000008000
-DATA half16<>+8(SB)/8, $0x0000800000008000
-DATA half16<>+16(SB)/8, $0x0000800000008000
-DATA half16<>+24(SB)/8, $0x0000800000008000
-GLOBL half16<>(SB), RODATA|NOPTR, $32
+FOURFOLD(w128, $0x0080008000800080)
+FOURFOLD(wRed, $0x66e966e966e966e9)
+FOURFOLD(wBlue, $0xc5a2c5a2c5a2c5a2)
+FOURFOLD(wGreen, $0x492ea7e6492ea7e6)
+FOURFOLD(half16, $0x0000800000008000)
 
 // Where the samples of 16 pixels go in their 48 bytes.
 DATA red0<>+0(SB)/8, $0xff02ffff01ffff00
@@ -382,6 +258,20 @@ GLOBL blue1<>(SB), RODATA|NOPTR, $16
 DATA blue2<>+0(SB)/8, $0xff0cffff0bffff0a
 DATA blue2<>+8(SB)/8, $0x0fffff0effff0dff
 GLOBL blue2<>(SB), RODATA|NOPTR, $16
+
+// 16 values of 16 bits become bytes.
+#define BYTES(y, x) \
+	VEXTRACTI128 $1, y, X7 \
+	VPACKUSWB    X7, x, x
+
+// 16 bytes of pixels, of the red in X3, the green in X6 and the blue in X5.
+#define PIXELS(red, green, blue, at) \
+	VPSHUFB red(SB), X3, X8   \
+	VPSHUFB green(SB), X6, X9 \
+	VPSHUFB blue(SB), X5, X10 \
+	VPOR    X8, X9, X9        \
+	VPOR    X10, X9, X9       \
+	VMOVDQU X9, at(DI)
 
 // func yccToRGBAVX2(dst, luma, cb, cr *uint8, blocks int)
 // 16 pixels a block, in values of 16 bits: 1.402 is 1 + 0.402, 1.772 is 2 - 0.228, and 0.71414 is 1 - 0.28586,
@@ -431,32 +321,12 @@ block:
 	VPSUBW     Y2, Y6, Y6
 	VPADDW     Y0, Y6, Y6
 
-	// To bytes: X3 red, X6 green, X5 blue.
-	VEXTRACTI128 $1, Y3, X7
-	VPACKUSWB    X7, X3, X3
-	VEXTRACTI128 $1, Y6, X7
-	VPACKUSWB    X7, X6, X6
-	VEXTRACTI128 $1, Y5, X7
-	VPACKUSWB    X7, X5, X5
-
-	VPSHUFB red0<>(SB), X3, X8
-	VPSHUFB green0<>(SB), X6, X9
-	VPSHUFB blue0<>(SB), X5, X10
-	VPOR    X8, X9, X9
-	VPOR    X10, X9, X9
-	VMOVDQU X9, 0(DI)
-	VPSHUFB red1<>(SB), X3, X8
-	VPSHUFB green1<>(SB), X6, X9
-	VPSHUFB blue1<>(SB), X5, X10
-	VPOR    X8, X9, X9
-	VPOR    X10, X9, X9
-	VMOVDQU X9, 16(DI)
-	VPSHUFB red2<>(SB), X3, X8
-	VPSHUFB green2<>(SB), X6, X9
-	VPSHUFB blue2<>(SB), X5, X10
-	VPOR    X8, X9, X9
-	VPOR    X10, X9, X9
-	VMOVDQU X9, 32(DI)
+	BYTES(Y3, X3)
+	BYTES(Y6, X6)
+	BYTES(Y5, X5)
+	PIXELS(red0<>, green0<>, blue0<>, 0)
+	PIXELS(red1<>, green1<>, blue1<>, 16)
+	PIXELS(red2<>, green2<>, blue2<>, 32)
 
 	ADDQ $16, SI
 	ADDQ $16, R8
