@@ -4,7 +4,5 @@ package augment
 
 import "time"
 
-var started = time.Now()
-
-// processTime is the time since the start, where processor time is not at hand.
+// processTime is wall time, as [threadSeconds] is here.
 func processTime() time.Duration { return time.Since(started) }
