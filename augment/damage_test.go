@@ -56,6 +56,9 @@ func TestDamagedPictures(t *testing.T) {
 			if err != nil && kind == "cut off" {
 				refused++
 			}
+			if err == nil && kind == "cut off" && strings.HasSuffix(path, ".jpg") {
+				t.Errorf("%s cut off at %d: it is read", path, at)
+			}
 		})
 		if refused == 0 {
 			t.Errorf("%s: nothing that was cut off was refused", path)

@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sslrt/sslrt/augment/internal/kernel"
 )
 
 // formatFiles are the pictures of testdata/formats; beside each X lies X.png with Pillow's pixels.
@@ -34,22 +36,24 @@ func difference(t testing.TB, name string, got, want *Image) (worst int, mean fl
 	return worst, mean
 }
 
-// Every format must give Pillow's pixels exactly.
+// Every format must give Pillow's pixels exactly, with AVX2 and without.
 func TestFormatsAgainstPillow(t *testing.T) {
+	fast := kernel.HaveAVX2
+	defer func() { kernel.HaveAVX2 = fast }()
 	for _, path := range formatFiles(t) {
-		got, err := DecodeFile(path)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
 		want, err := DecodeFile(path + ".png")
 		if err != nil {
 			t.Fatal(err)
 		}
-		worst, mean := difference(t, path, got, want)
-		if worst > 0 {
-			t.Errorf("%s: differs by up to %d levels, mean %.3f", path, worst, mean)
+		for _, kernel.HaveAVX2 = range []bool{false, fast} {
+			got, err := DecodeFile(path)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			if worst, mean := difference(t, path, got, want); worst > 0 {
+				t.Errorf("%s: differs by up to %d levels, mean %.3f; AVX2: %v", path, worst, mean, kernel.HaveAVX2)
+			}
 		}
-		t.Logf("%-50s max %d mean %.4f", filepath.Base(path), worst, mean)
 	}
 }
