@@ -52,10 +52,10 @@ type component struct {
 	scanW, scanH     int // blocks of a scan of this component alone
 	size             int // samples of a block's side: 8, or less at a reduced scale
 	pix              []uint8
-	coefs            []int16 // of progressive files: 64 for each block
-	seen             bool    // a scan had its DC values
-	pred             int     // the last DC value
-	td, ta           int     // Huffman tables of the scan
+	coefs            []int16  // of progressive files: 64 for each block
+	known            [64]int8 // by place in zigzag order: the lowest bit that scans gave, -1 if none did
+	pred             int      // the last DC value
+	td, ta           int      // Huffman tables of the scan
 }
 
 // maxHead bounds what may stand before the pixels: metadata, thumbnails, colour profiles.
@@ -243,7 +243,10 @@ func (d *Decoder) Planes(eighths int) ([]Plane, error) {
 	d.mcusH = (d.H + 8*d.vmax - 1) / (8 * d.vmax)
 	for i := range d.Components {
 		c := &d.comps[i]
-		c.blocksW, c.blocksH, c.seen = d.mcusW*c.h, d.mcusH*c.v, false
+		c.blocksW, c.blocksH = d.mcusW*c.h, d.mcusH*c.v
+		for k := range c.known {
+			c.known[k] = -1
+		}
 		w, h := (d.W*c.h+d.hmax-1)/d.hmax, (d.H*c.v+d.vmax-1)/d.vmax
 		c.scanW, c.scanH = (w+7)/8, (h+7)/8
 		// A subsampled component is reduced less, so that nothing is thrown away to be made up again.
@@ -273,7 +276,7 @@ func (d *Decoder) Planes(eighths int) ([]Plane, error) {
 	}
 	for i := range d.Components {
 		c := &d.comps[i]
-		if !c.seen {
+		if c.known[0] < 0 {
 			return nil, errors.New("a component has no scan")
 		}
 		if d.progressive {

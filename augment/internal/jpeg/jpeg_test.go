@@ -8,6 +8,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -81,6 +83,31 @@ func planes(t *testing.T, d *Decoder, data []byte) []Plane {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// A scan must bring new bits: else a short file of many scans, each of a few bytes, would take hours.
+func TestRepeatedScans(t *testing.T) {
+	files := append(formatFiles(t), photo(t, 40, 40))
+	for i, data := range files {
+		var d Decoder
+		if err := d.Head(data); err != nil {
+			t.Fatal(err)
+		}
+		last := bytes.LastIndex(data, []byte{0xff, markerSOS})
+		for at := last; at >= 0; at = bytes.LastIndex(data[:at], []byte{0xff, markerSOS}) {
+			next := len(data) - 2
+			if more := bytes.Index(data[at+2:], []byte{0xff, markerSOS}); more >= 0 {
+				next = at + 2 + more
+			}
+			twice := slices.Concat(data[:next], data[at:next], data[next:])
+			if err := d.Head(twice); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := d.Planes(8); err == nil || !strings.Contains(err.Error(), "repeats or leaves out") {
+				t.Errorf("file %d, the scan at %d twice: %v", i, at, err)
+			}
+		}
+	}
 }
 
 // The planes of the standard library differ by one level at most: its inverse transform rounds otherwise.

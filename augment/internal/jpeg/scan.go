@@ -90,10 +90,15 @@ func (d *Decoder) scanHeader(s []byte) (h scanHeader, err error) {
 		if h.first == 0 && h.high == 0 && !d.dc[c.td].set || h.last > 0 && !d.ac[c.ta].set {
 			return h, errors.New("a scan uses a Huffman table that is not there")
 		}
-		if h.first == 0 {
-			c.seen = true
-		} else if !c.seen {
+		if h.first > 0 && c.known[0] < 0 {
 			return h, errors.New("a scan of details stands before that of the means")
+		}
+		// Each scan brings bits that are new: no number of scans takes longer than a picture can need.
+		for k := h.first; k <= h.last; k++ {
+			if had := int(c.known[k]); h.high == 0 && had >= 0 || h.high > 0 && had != h.high {
+				return h, errors.New("a scan repeats or leaves out bits of another one")
+			}
+			c.known[k] = int8(h.low)
 		}
 		if !d.progressive && !d.hasQuant[c.tq] {
 			return h, errNoQuant
