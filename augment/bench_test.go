@@ -101,7 +101,7 @@ func benchPhoto(w, h int) *Image {
 	m := NewImage(w, h)
 	for y := range h {
 		for x := range w {
-			noise := float64(uint32(x*7919+y*104729)*2654435761 >> 28)
+			noise := float64(uint32(x*7919+y*104729) * 2654435761 >> 28)
 			for c, k := range [3][2]float64{{31, 23}, {47, 19}, {17, 41}} {
 				v := 128 + 90*math.Sin(float64(x)/k[0]+float64(c))*math.Cos(float64(y)/k[1])
 				m.Pix[(y*w+x)*3+c] = clip8(int(v + noise))

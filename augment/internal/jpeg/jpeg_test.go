@@ -19,7 +19,7 @@ func photo(tb testing.TB, w, h int) []byte {
 	m := image.NewRGBA(image.Rect(0, 0, w, h))
 	for y := range h {
 		for x := range w {
-			noise := float64(uint32(x*7919+y*104729)*2654435761 >> 28)
+			noise := float64(uint32(x*7919+y*104729) * 2654435761 >> 28)
 			v := func(a, b, c float64) uint8 {
 				return uint8(128 + 90*math.Sin(float64(x)/a+c)*math.Cos(float64(y)/b) + noise)
 			}
