@@ -3,49 +3,46 @@ package augment
 import (
 	"image"
 
+	"github.com/sslrt/sslrt/augment/internal/jpeg"
 	"github.com/sslrt/sslrt/augment/internal/kernel"
 )
 
-// subsampled is a plane of a picture that may be subsampled: w x h samples, one for sx x sy pixels.
-type subsampled struct {
-	pix          []uint8
-	w, h, stride int
-	sx, sy       int
-}
+// subsampled is a plane of a picture that may be subsampled: W x H samples, one for SX x SY pixels.
+type subsampled jpeg.Plane
 
 // row returns the samples of the pixel row y, at least one for each pixel, interpolated as libjpeg(-turbo)
 // does: triangle-filtered ("fancy") for 4:2:0, 4:2:2 and 4:4:0, repeated for the rarer ratios. dst, with
-// w*sx values, is used if they are not there as they are.
+// W*SX values, is used if they are not there as they are.
 func (s *subsampled) row(y int, dst []uint8) []uint8 {
-	cy := y / s.sy
-	if s.sx == 1 && s.sy == 1 {
+	cy := y / s.SY
+	if s.SX == 1 && s.SY == 1 {
 		return s.line(cy)
 	}
 	other, bias := cy+1, 2
 	if y%2 == 0 {
 		other, bias = cy-1, 1
 	}
-	dst = dst[:s.w*s.sx]
+	dst = dst[:s.W*s.SX]
 	switch {
 	// libjpeg does not interpolate horizontally when there are fewer than three columns.
-	case s.sx == 2 && s.sy == 2 && s.w > 2:
+	case s.SX == 2 && s.SY == 2 && s.W > 2:
 		kernel.Upsample2x2(dst, s.line(cy), s.line(other))
-	case s.sx == 2 && s.sy == 1 && s.w > 2:
+	case s.SX == 2 && s.SY == 1 && s.W > 2:
 		upsample2x1(dst, s.line(cy))
-	case s.sx == 1 && s.sy == 2:
+	case s.SX == 1 && s.SY == 2:
 		upsample1x2(dst, s.line(cy), s.line(other), bias)
-	case s.sx == 1:
+	case s.SX == 1:
 		return s.line(cy)
 	default:
-		repeat(dst, s.line(cy), s.sx)
+		repeat(dst, s.line(cy), s.SX)
 	}
 	return dst
 }
 
 // line is a row of the plane; above and below the picture the outermost row goes on.
 func (s *subsampled) line(cy int) []uint8 {
-	cy = min(max(cy, 0), s.h-1)
-	return s.pix[cy*s.stride:][:s.w]
+	cy = min(max(cy, 0), s.H-1)
+	return s.Pix[cy*s.Stride:][:s.W]
 }
 
 // fromYCbCr converts planar YCbCr with the arithmetic of libjpeg(-turbo): interpolated chroma and the
@@ -73,12 +70,12 @@ func (m *Image) fromYCC(luma, cb, cr subsampled, memory *[]uint8) {
 func rowMemory(memory *[]uint8, planes ...subsampled) (rows [4][]uint8) {
 	total := 0
 	for _, p := range planes {
-		total += p.w * p.sx
+		total += p.W * p.SX
 	}
 	*memory = grow(*memory, total)
 	rest := *memory
 	for i, p := range planes {
-		rows[i], rest = rest[:p.w*p.sx], rest[p.w*p.sx:]
+		rows[i], rest = rest[:p.W*p.SX], rest[p.W*p.SX:]
 	}
 	return rows
 }

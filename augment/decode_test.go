@@ -187,6 +187,28 @@ func TestChromaUpsampling(t *testing.T) {
 	}
 }
 
+// Sampling factors mean nothing where there is one component: its blocks lie in rows all the same.
+func TestGraySampling(t *testing.T) {
+	for _, name := range []string{"gray.jpg", "gray-progressive.jpg", "gray-restarts.jpg"} {
+		data, err := os.ReadFile("testdata/formats/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := Decode(bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := bytes.Index(data, []byte{1, 1, 0x11, 0}) // the end of the frame header
+		for _, sampling := range []byte{0x21, 0x12, 0x22, 0x41, 0x34} {
+			data[at+2] = sampling
+			got, err := Decode(bytes.NewReader(data))
+			if err != nil || !bytes.Equal(got.Pix, want.Pix) {
+				t.Errorf("%s, sampling %x: the pixels differ, %v", name, sampling, err)
+			}
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	for _, path := range formatFiles(f) {
 		data, err := os.ReadFile(path)

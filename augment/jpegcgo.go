@@ -7,7 +7,7 @@ import (
 )
 
 // Decoders names what decodes JPEG: libjpeg-turbo through cgo, which the build tag libjpeg asks for, or this
-// package itself. Both give Pillow's pixels exactly.
+// package itself. At full size both give Pillow's pixels exactly.
 const Decoders = "libjpeg"
 
 // jpegPixels decodes a file whose header was read.

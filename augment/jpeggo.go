@@ -5,7 +5,7 @@ package augment
 import "github.com/sslrt/sslrt/augment/internal/kernel"
 
 // Decoders names what decodes JPEG: this package itself, or, with the build tag libjpeg, libjpeg-turbo
-// through cgo. Both give Pillow's pixels exactly.
+// through cgo. At full size both give Pillow's pixels exactly.
 const Decoders = "Go"
 
 // jpegPixels decodes a file whose header was read.
@@ -18,12 +18,11 @@ func jpegPixels(mem *jpegMemory, _ []byte, opt DecodeOptions) (*Image, error) {
 	}
 	var p [4]subsampled
 	for i, c := range planes {
-		p[i] = subsampled{c.Pix, c.W, c.H, c.Stride, c.SX, c.SY}
+		p[i] = subsampled(c)
 	}
 	m := opt.scratch.Image((d.W*eighths+7)/8, (d.H*eighths+7)/8)
 	switch {
 	case d.Components == 1:
-		p[0].sx, p[0].sy = 1, 1
 		for y := range m.H {
 			for x, v := range p[0].line(y) {
 				m.set((y*m.W+x)*3, v, v, v)

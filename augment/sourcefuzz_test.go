@@ -134,7 +134,7 @@ func FuzzChroma(f *testing.F) {
 		for _, plane := range [][]uint8{m.Cb, m.Cr} {
 			c := subsampled{plane, (int(w) + sx - 1) / sx, (int(h) + sy - 1) / sy, m.CStride, sx, sy}
 			for y := range int(h) {
-				for _, v := range c.row(y, make([]uint8, c.w*sx)) {
+				for _, v := range c.row(y, make([]uint8, c.W*sx)) {
 					if v < low || v > high {
 						t.Fatalf("chroma %d between samples %d to %d", v, low, high)
 					}
