@@ -17,7 +17,7 @@ type jpegMemory struct {
 
 var jpegMemories = sync.Pool{New: func() any { return new(jpegMemory) }}
 
-// maxKept is the largest file, in pixels, whose memory is kept.
+// maxKept is the largest file, in pixels and in bytes, whose memory is kept.
 const maxKept = 1 << 24
 
 // decodeJPEG reads baseline and progressive files of one (grey), three (YCbCr, RGB) or four (CMYK,
@@ -47,7 +47,7 @@ func decodeJPEG(r *bufio.Reader, opt DecodeOptions) (*Image, error) {
 		}
 		m = turned
 	}
-	if d.W*d.H <= maxKept {
+	if max(d.W*d.H, mem.file.Cap()) <= maxKept {
 		jpegMemories.Put(mem)
 	}
 	return m, nil

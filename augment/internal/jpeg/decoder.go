@@ -58,11 +58,7 @@ type component struct {
 	td, ta           int      // Huffman tables of the scan
 }
 
-// maxHead bounds what may stand before the pixels: metadata, thumbnails, colour profiles.
-const maxHead = 16 << 20
-
 var (
-	errLongHead = errors.New("more than 16 MiB of metadata stand before the pixels")
 	errNoPixels = errors.New("the file ends before its pixels")
 	errNoFrame  = errors.New("there is no frame header before the pixels")
 	errData     = errors.New("the compressed data are damaged")
@@ -84,9 +80,6 @@ func (d *Decoder) Head(data []byte) error {
 		}
 		if marker == markerEOI {
 			return errNoPixels
-		}
-		if d.pos > maxHead {
-			return errLongHead
 		}
 		if marker == markerSOS {
 			if !d.frame {
