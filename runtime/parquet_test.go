@@ -14,6 +14,19 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
+func openParquet(t *testing.T, f *os.File) *parquet.File {
+	t.Helper()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := parquet.OpenFile(f, info.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 // Memory is bounded by the groups of rows, whatever their number.
 func TestParquetRowGroups(t *testing.T) {
 	const n, dim = 8_000, 512 // 16 MB, in groups of 1 MB
@@ -46,14 +59,7 @@ func TestParquetRowGroups(t *testing.T) {
 	if held := most - before; held > 8<<20 {
 		t.Errorf("%d MB were held while writing", held>>20)
 	}
-	info, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := parquet.OpenFile(f, info.Size())
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := openParquet(t, f)
 	if groups := len(file.RowGroups()); groups < 15 || groups > 20 {
 		t.Errorf("%d groups of rows for 16 MB", groups)
 	}

@@ -50,16 +50,21 @@ func TestParquetPredictions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := parquet.OpenFile(in, info.Size())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := len(file.RowGroups()); got != 3 {
+	if got := len(openParquet(t, in).RowGroups()); got != 3 {
 		t.Errorf("got %d groups of rows, want 3", got)
+	}
+}
+
+func TestPredictionWithoutClass(t *testing.T) {
+	for _, suffix := range []string{".csv", ".jsonl", ".parquet"} {
+		p, err := CreatePredictions(filepath.Join(t.TempDir(), "x"+suffix), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Write("a.png", "", nil); err == nil {
+			t.Errorf("%s: got no error", suffix)
+		}
+		p.Abort()
 	}
 }
 

@@ -91,8 +91,11 @@ func (p *PredictionFile) asJSONL(w io.Writer) {
 	p.flush = b.Flush
 }
 
-// Write implements PredictionSink.
+// Write implements PredictionSink. top has one class or more.
 func (p *PredictionFile) Write(file, label string, top []Class) error {
+	if len(top) == 0 {
+		return fmt.Errorf("runtime: write predictions: %s: got no class, want one or more", file)
+	}
 	return p.write(file, label, top)
 }
 

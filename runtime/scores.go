@@ -23,7 +23,8 @@ type Scores struct {
 
 // CreateScores returns Scores for path by its suffix: .csv with the columns file,
 // score, decision (1 for anomalous, else 0); .jsonl with one object of these keys per
-// line, decision as a boolean; .parquet with these columns; the path "-" is .jsonl on standard output.
+// line, decision as a boolean; .parquet with these columns, decision as a boolean too,
+// memory bounded by groups of rows; the path "-" is .jsonl on standard output.
 func CreateScores(path string) (*Scores, error) {
 	s := &Scores{}
 	var w io.Writer = os.Stdout
