@@ -107,7 +107,7 @@ func (h *huffman) buildFast() {
 type bits struct {
 	data []byte
 	pos  int
-	acc  uint64 // the next bits, from the left; those below n are 0 or what follows
+	acc  uint64 // the next bits, from the left; behind the first n stand zeros or the bits that follow
 	n    int    // bits of acc that count
 	over int    // of these, those that are made up
 }
@@ -126,7 +126,6 @@ func (b *bits) fill() {
 			return
 		}
 	}
-	b.acc &^= 1<<(64-b.n) - 1
 	for b.n <= 56 {
 		v := byte(0)
 		switch {

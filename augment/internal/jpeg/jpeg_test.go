@@ -2,6 +2,7 @@ package jpeg
 
 import (
 	"bytes"
+	"errors"
 	"image"
 	"image/color"
 	stdjpeg "image/jpeg"
@@ -63,13 +64,24 @@ func TestReuse(t *testing.T) {
 		if _, err := kept.Planes(8); err == nil {
 			t.Error("the planes can be read twice")
 		}
-		// What fails in the middle leaves nothing behind.
-		if err := kept.Head(data[:len(data)-20]); err != nil {
-			t.Fatal(err)
+	}
+	// What fails in the middle of a block leaves nothing behind.
+	data, failed := photo(t, 64, 64), 0
+	want := slices.Clone(planes(t, new(Decoder), data)[0].Pix)
+	for at := len(data) / 2; at < len(data)-2; at += 7 {
+		damaged := slices.Clone(data)
+		copy(damaged[at:], []byte{0xfe, 0xfe})
+		if kept.Head(damaged) == nil {
+			if _, err := kept.Planes(8); errors.Is(err, errData) {
+				failed++
+			}
 		}
-		if _, err := kept.Planes(8); err == nil {
-			t.Error("a file that is cut off is read")
+		if got := planes(t, &kept, data)[0].Pix; !bytes.Equal(got, want) {
+			t.Fatalf("after damage at %d the planes differ", at)
 		}
+	}
+	if failed == 0 {
+		t.Error("nothing failed in a block")
 	}
 }
 
@@ -176,7 +188,7 @@ func FuzzDecoder(f *testing.F) {
 	})
 }
 
-// A reduced plane is near the means of the whole one: this picture has little detail.
+// At a half each sample is the mean of four. Less is near the means of the whole: this picture has little detail.
 func TestReduced(t *testing.T) {
 	data := photo(t, 200, 120)
 	whole := planes(t, new(Decoder), data)
@@ -204,12 +216,29 @@ func TestReduced(t *testing.T) {
 							mean += float64(w.Pix[(n*y+v)*w.Stride+n*x+u]) / float64(n*n)
 						}
 					}
-					sum += math.Abs(mean-float64(r.Pix[y*r.Stride+x])) / float64(r.W*r.H)
+					got := float64(r.Pix[y*r.Stride+x])
+					sum += math.Abs(got-mean) / float64(r.W*r.H)
+					if n <= 2 && got != math.Floor(mean+0.5) {
+						t.Fatalf("%d eighths, component %d: sample %d, %d is %g, want the mean %g", eighths, c, x, y, got, mean)
+					}
 				}
 			}
-			if sum > 3 {
+			if sum > 1.5 {
 				t.Errorf("%d eighths, component %d: the mean difference is %.2f", eighths, c, sum)
 			}
+		}
+	}
+}
+
+// A block of two samples a side is the transform of that size, of the four lowest coefficients.
+func TestTwoSamples(t *testing.T) {
+	c := component{size: 2, blocksW: 1, pix: make([]uint8, 4)}
+	d := Decoder{block: [64]int16{0: 100, 1: 300, 2: 999, 8: -40, 9: 77}}
+	d.samples(&c, 0, 0, false)
+	for i, got := range c.pix {
+		h, v := float64(1-i%2*2), float64(1-i/2*2)
+		if want := 128 + (100+h*300-v*40+h*v*77)/8; math.Abs(float64(got)-want) > 0.5 {
+			t.Errorf("sample %d is %d, want %g", i, got, want)
 		}
 	}
 }
