@@ -20,7 +20,7 @@ func TestParquetPredictions(t *testing.T) {
 	const n = 25
 	for i := range n {
 		top := []Class{{Name: "cat", Index: 3, Probability: 0.75}, {Name: "dog\xe9", Index: i, Probability: 0.25}}
-		if err := p.Write("a.png", []string{"", "cat"}[i%2], top); err != nil {
+		if err := p.Write("a\xe9.png", []string{"", "cat\xe9"}[i%2], top); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -35,7 +35,7 @@ func TestParquetPredictions(t *testing.T) {
 		t.Fatalf("%d rows, %v", len(rows), err)
 	}
 	for i, r := range rows {
-		if r.File != "a.png" || (r.Label != nil) != (i%2 == 1) || r.Label != nil && *r.Label != "cat" {
+		if r.File != `a\xe9.png` || (r.Label != nil) != (i%2 == 1) || r.Label != nil && *r.Label != `cat\xe9` {
 			t.Errorf("row %d: file %q, label %v", i, r.File, r.Label)
 		}
 		if r.Class != "cat" || r.Index != 3 || r.Probability != 0.75 {
@@ -74,7 +74,7 @@ func TestParquetScores(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, file := range []string{"a.png", "b.png"} {
+	for i, file := range []string{"a\xe9.png", "b.png"} {
 		if err := s.Write(file, Detection{Score: float32(i) + 0.5, Anomalous: i == 1}); err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +83,7 @@ func TestParquetScores(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows, err := parquet.ReadFile[scoreRow](path)
-	if err != nil || len(rows) != 2 || rows[0] != (scoreRow{"a.png", 0.5, false}) || rows[1] != (scoreRow{"b.png", 1.5, true}) {
+	if err != nil || len(rows) != 2 || rows[0] != (scoreRow{`a\xe9.png`, 0.5, false}) || rows[1] != (scoreRow{"b.png", 1.5, true}) {
 		t.Errorf("got %+v, %v", rows, err)
 	}
 }
