@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/sslrt/sslrt/finetune/metrics"
 )
 
 // sample is what one run of a side measured.
@@ -140,13 +142,7 @@ func (c *benchCase) fastest(samples []sample) sample {
 
 // quartiles returns the median, and the values that the middle half lies between.
 func quartiles(x []float64) (low, median, high float64) {
-	s := slices.Sorted(slices.Values(x))
-	at := func(q float64) float64 {
-		f := q * float64(len(s)-1)
-		i := int(f)
-		return s[i] + (f-float64(i))*(s[min(i+1, len(s)-1)]-s[i])
-	}
-	return at(0.25), at(0.5), at(0.75)
+	return metrics.Quantile(x, 0.25), metrics.Quantile(x, 0.5), metrics.Quantile(x, 0.75)
 }
 
 func medianOf(samples []sample, of func(sample) float64) float64 {
@@ -154,8 +150,7 @@ func medianOf(samples []sample, of func(sample) float64) float64 {
 	for _, s := range samples {
 		x = append(x, of(s))
 	}
-	_, m, _ := quartiles(x)
-	return m
+	return metrics.Quantile(x, 0.5)
 }
 
 func (s series) ratios(of func(ours, theirs sample) float64) []float64 {
