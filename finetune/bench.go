@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune/engine"
+	"github.com/sslrt/sslrt/finetune/metrics"
 	"github.com/sslrt/sslrt/finetune/trace"
 	"github.com/sslrt/sslrt/finetune/train"
 )
@@ -143,16 +143,9 @@ func (b *StepBench) run(ctx context.Context, m engine.Machine, c *Config, step *
 			b.Times = append(b.Times, time.Since(started).Seconds())
 		}
 	}
-	b.Median = median(b.Times)
+	b.Median = metrics.Quantile(b.Times, 0.5)
 	b.Peak = peakMemory()
 	return nil
-}
-
-// median returns the middle value, or the mean of the middle two.
-func median(x []float64) float64 {
-	s := slices.Sorted(slices.Values(x))
-	n := len(s)
-	return (s[(n-1)/2] + s[n/2]) / 2
 }
 
 // emptyImages stands for a source of this many images where only their number

@@ -8,17 +8,6 @@ import (
 	"github.com/sslrt/sslrt/runtime/ort"
 )
 
-func TestMedian(t *testing.T) {
-	for _, c := range []struct {
-		x    []float64
-		want float64
-	}{{[]float64{3}, 3}, {[]float64{5, 1, 2}, 2}, {[]float64{4, 1, 2, 9}, 3}} {
-		if got := median(c.x); got != c.want {
-			t.Errorf("median(%v) = %g, want %g", c.x, got, c.want)
-		}
-	}
-}
-
 func benchmarkStep(b *testing.B, c Config) {
 	if c.Engine == "ort" {
 		if _, err := ort.Init(ort.FindOptions{}); errors.Is(err, ort.ErrNoLibrary) {

@@ -49,14 +49,14 @@ func fake(rate bool, ours, theirs []float64) *benchCase {
 	}
 	a, b := next(ours), next(theirs)
 	return &benchCase{name: "fake", title: "a fake", unit: "s", rate: rate, target: 1.5, memory: 0.9,
-		needs:   func(p python) bool { return p.torch != "" },
+		against: python.training,
 		ours:    func(context.Context, bool) (sample, error) { return a() },
 		theirs:  func(context.Context, python, bool) (sample, error) { return b() },
 		command: [2]string{"sslrt fake", "python3 fake.py"}}
 }
 
 func TestPairs(t *testing.T) {
-	s := &suite{pairs: 3, pythons: []python{{torch: "2.15.0+cpu"}, {}, {torch: "1.13"}}}
+	s := &suite{pairs: 3, pythons: []python{{torch: "2.15.0+cpu", torchvision: "0.30"}, {torch: "2.15.0"}, {torch: "1.13", torchvision: "0.14"}}}
 	r := s.measure(context.Background(), fake(false, []float64{1, 2, 4, 1}, []float64{2, 2, 2, 3}))
 	if r.err != nil {
 		t.Fatal(r.err)
@@ -84,7 +84,7 @@ func TestPairs(t *testing.T) {
 }
 
 func TestWrite(t *testing.T) {
-	s := &suite{pairs: 1, pythons: []python{{torch: "2.0"}}}
+	s := &suite{pairs: 1, pythons: []python{{torch: "2.0", torchvision: "0.15"}}}
 	r := &report{machine: []string{"a machine"}, suite: s, started: time.Now(),
 		gobench: []goBench{{"augment Pair", 1234567, 10, 2}},
 		results: []*result{s.measure(context.Background(), fake(false, []float64{1}, []float64{2}))}}
@@ -121,6 +121,32 @@ func TestWrite(t *testing.T) {
 	page2, err := os.ReadFile("../../docs/performance.md")
 	if err != nil || !strings.Contains(string(page2), generatedFrom) || !strings.Contains(string(page2), generatedTo) {
 		t.Errorf("docs/performance.md: %v", err)
+	}
+}
+
+func TestSidesAreNamedByWhatRuns(t *testing.T) {
+	all := python{torch: "2.15.0+cpu", torchvision: "0.30.0+cpu", onnx: "1.32.0"}
+	noONNX, noVision := all, all
+	noONNX.onnx, noVision.torchvision = "", ""
+	s := &suite{threads: 1, pairs: 1, images: 300}
+	for _, c := range s.cases() {
+		if c.theirs == nil {
+			continue
+		}
+		kind, _, _ := strings.Cut(c.name, "/")
+		want := map[string]string{"embed": "ONNX Runtime 1.32.0", "augment": "torchvision 0.30.0", "prepare": "torchvision 0.30.0"}[kind]
+		if want == "" {
+			want = "PyTorch 2.15.0"
+		}
+		if got := c.against(all); got != want {
+			t.Errorf("%s: got %q, want %q", c.name, got, want)
+		}
+		if got := c.against(noVision); got != "" {
+			t.Errorf("%s without torchvision: got %q", c.name, got)
+		}
+		if got := c.against(noONNX); (got == "") != (kind == "embed" || kind == "prepare") {
+			t.Errorf("%s without ONNX Runtime: got %q", c.name, got)
+		}
 	}
 }
 

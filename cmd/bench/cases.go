@@ -39,7 +39,7 @@ func (s *suite) pretrainCase(name, title string, weight float64, images kind, co
 	}
 	return &benchCase{
 		name: name, title: title, unit: "images/s", rate: true, target: 1.25, weight: weight,
-		needs:   func(p python) bool { return p.torch != "" && p.torchvision != "" },
+		against: python.training,
 		prepare: func(ctx context.Context) (err error) { folder, err = s.pictures(ctx, images, count); return err },
 		ours: func(ctx context.Context, _ bool) (sample, error) {
 			var r struct {
@@ -80,7 +80,7 @@ func (s *suite) augmentCase(size string, target float64) *benchCase {
 	flags := []string{"bench", "augment", "--image-size", size, "--workers", "1", "--json"}
 	return &benchCase{
 		name: "augment/" + size, title: title, unit: "ms", target: target, weight: 0.5,
-		needs: func(p python) bool { return p.torchvision != "" },
+		against: python.transforms,
 		ours: func(ctx context.Context, _ bool) (sample, error) {
 			var r struct {
 				Cases []struct {
@@ -127,8 +127,6 @@ func (s *suite) file(ctx context.Context, n network) (string, error) {
 	return path, err
 }
 
-func needsEmbedding(p python) bool { return p.torchvision != "" && p.onnx != "" }
-
 // job prepares the model and the images of an embedding job.
 func (s *suite) job(ctx context.Context, n network, images int) (model, folder string, err error) {
 	if model, err = s.file(ctx, n); err == nil {
@@ -145,7 +143,7 @@ func (s *suite) embedCase(n network, target, weight float64) *benchCase {
 	return &benchCase{
 		name: "embed/" + n.name, title: fmt.Sprintf("sslrt embed of %d JPEG of 500x375: %s", s.images, n.title),
 		unit: "s", target: target, weight: weight, alone: "the same, Python's start left out",
-		needs:   needsEmbedding,
+		against: python.embedding,
 		prepare: func(ctx context.Context) (err error) { model, folder, err = s.job(ctx, n, s.images); return err },
 		ours: func(ctx context.Context, _ bool) (sample, error) {
 			p, err := runProgram(ctx, s.sslrt, "embed", model, folder, "--output", out, "--threads", threads, "--workers", threads)
@@ -190,7 +188,7 @@ func (s *suite) prepareCase(n network) *benchCase {
 	var model, folder string
 	return &benchCase{
 		name: "prepare/" + n.size, title: "a JPEG of 500x375 prepared for an encoder of " + n.size + " px, one core", unit: "ms", target: 1.5, weight: 0.5,
-		needs:   needsEmbedding,
+		against: python.preparation,
 		prepare: func(ctx context.Context) (err error) { model, folder, err = s.job(ctx, n, s.images); return err },
 		ours: func(ctx context.Context, _ bool) (sample, error) {
 			var r struct {
@@ -218,7 +216,7 @@ func (s *suite) coldCase(n network) *benchCase {
 	out := filepath.Join(s.scratch, "one.npy")
 	return &benchCase{
 		name: "embed/cold", title: "sslrt embed of one image, from the start of the process: " + n.title, unit: "s", weight: 1,
-		needs: needsEmbedding,
+		against: python.embedding,
 		prepare: func(ctx context.Context) (err error) {
 			if model, folder, err = s.job(ctx, n, s.images); err != nil {
 				return err

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/sslrt/sslrt/finetune/metrics"
 )
 
 // sample is what one run of a side measured.
@@ -29,8 +31,8 @@ type benchCase struct {
 	prepare func(ctx context.Context) error
 	ours    func(ctx context.Context, first bool) (sample, error)
 	theirs  func(ctx context.Context, p python, first bool) (sample, error) // nil: nothing to compare with
-	needs   func(p python) bool
-	command [2]string // what is run, for the page
+	against func(p python) string                                           // names what of a Python it is compared with; "" where that lacks it
+	command [2]string                                                       // what is run, for the page
 }
 
 // series are the samples of both sides in pairs.
@@ -67,7 +69,7 @@ func (s *suite) measureInto(ctx context.Context, r *result) error {
 	if c.weight > 0 {
 		pairs = max(1, int(math.Round(c.weight*float64(pairs))))
 	}
-	if c.theirs == nil || !slices.ContainsFunc(s.pythons, c.needs) {
+	if c.theirs == nil || !slices.ContainsFunc(s.pythons, func(p python) bool { return c.against(p) != "" }) {
 		for k := range pairs {
 			o, err := c.ours(ctx, k == 0)
 			if err != nil {
@@ -80,7 +82,7 @@ func (s *suite) measureInto(ctx context.Context, r *result) error {
 	}
 	n := pairs
 	for _, p := range s.pythons {
-		if !c.needs(p) {
+		if c.against(p) == "" {
 			continue
 		}
 		sr, err := s.pairsWith(ctx, c, p, n)
@@ -108,17 +110,9 @@ func (s *suite) pairsWith(ctx context.Context, c *benchCase, p python, pairs int
 			return out, err
 		}
 		out.ours, out.theirs = append(out.ours, o), append(out.theirs, t)
-		fmt.Printf("  %d/%d: sslrt %.4g, %s %.4g %s: %.2f\n", k+1, pairs, o.value, c.side(p), t.value, c.unit, c.ratio(o, t))
+		fmt.Printf("  %d/%d: sslrt %.4g, %s %.4g %s: %.2f\n", k+1, pairs, o.value, c.against(p), t.value, c.unit, c.ratio(o, t))
 	}
 	return out, nil
-}
-
-// side names what a Python is compared by.
-func (c *benchCase) side(p python) string {
-	if p.torch != "" {
-		return "PyTorch " + shortVersion(p.torch)
-	}
-	return "Python"
 }
 
 // ratio tells how many times faster sslrt is.
@@ -148,13 +142,7 @@ func (c *benchCase) fastest(samples []sample) sample {
 
 // quartiles returns the median, and the values that the middle half lies between.
 func quartiles(x []float64) (low, median, high float64) {
-	s := slices.Sorted(slices.Values(x))
-	at := func(q float64) float64 {
-		f := q * float64(len(s)-1)
-		i := int(f)
-		return s[i] + (f-float64(i))*(s[min(i+1, len(s)-1)]-s[i])
-	}
-	return at(0.25), at(0.5), at(0.75)
+	return metrics.Quantile(x, 0.25), metrics.Quantile(x, 0.5), metrics.Quantile(x, 0.75)
 }
 
 func medianOf(samples []sample, of func(sample) float64) float64 {
@@ -162,8 +150,7 @@ func medianOf(samples []sample, of func(sample) float64) float64 {
 	for _, s := range samples {
 		x = append(x, of(s))
 	}
-	_, m, _ := quartiles(x)
-	return m
+	return metrics.Quantile(x, 0.5)
 }
 
 func (s series) ratios(of func(ours, theirs sample) float64) []float64 {

@@ -70,6 +70,27 @@ print(json.dumps(out))`
 	return python{path: path, torch: v["torch"], torchvision: v["torchvision"], pillow: v["PIL"], onnx: v["onnxruntime"]}
 }
 
+// training names PyTorch, if p has all that training needs.
+func (p python) training() string { return p.with("PyTorch", p.torch, p.torchvision) }
+
+// transforms names torchvision.
+func (p python) transforms() string { return p.with("torchvision", p.torchvision, p.torch) }
+
+// embedding names ONNX Runtime, if p can read images for it too.
+func (p python) embedding() string { return p.with("ONNX Runtime", p.onnx, p.torchvision) }
+
+// preparation names torchvision, if p can do what embedding needs, of which it is a part.
+func (p python) preparation() string { return p.with("torchvision", p.torchvision, p.onnx) }
+
+// with returns a package's name and version, "" if it or the other package is missing.
+func (python) with(name, version, other string) string {
+	if version == "" || other == "" {
+		return ""
+	}
+	version, _, _ = strings.Cut(version, "+")
+	return name + " " + version
+}
+
 func (p python) String() string {
 	if p.why != "" {
 		return "cannot be run: " + p.why

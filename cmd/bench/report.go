@@ -65,11 +65,6 @@ func (s *suite) machine(ctx context.Context) []string {
 	return lines
 }
 
-func shortVersion(v string) string {
-	v, _, _ = strings.Cut(v, "+")
-	return v
-}
-
 // markdown is the generated part of the page.
 func (r *report) markdown() string {
 	var out strings.Builder
@@ -128,11 +123,11 @@ func (r *result) rows() string {
 		}
 		value := func(of []sample, f func(sample) float64) string { return number(medianOf(of, f)) + " " + r.unit }
 		main := func(x sample) float64 { return x.value }
-		fmt.Fprintf(&out, "| %s | %s | %s: %s | %s | %.2f | %s | %d |\n", title, value(s.ours, main), r.side(s.python), value(s.theirs, main),
+		fmt.Fprintf(&out, "| %s | %s | %s: %s | %s | %.2f | %s | %d |\n", title, value(s.ours, main), r.against(s.python), value(s.theirs, main),
 			spread(s.ratios(r.ratio)), r.ratio(r.fastest(s.ours), r.fastest(s.theirs)), wanted, len(s.ours))
 		if r.benchCase.alone != "" {
 			alone := func(x sample) float64 { return x.alone }
-			fmt.Fprintf(&out, "| %s | %s | %s: %s | %s | | | |\n", r.benchCase.alone, value(s.ours, alone), r.side(s.python), value(s.theirs, alone),
+			fmt.Fprintf(&out, "| %s | %s | %s: %s | %s | | | |\n", r.benchCase.alone, value(s.ours, alone), r.against(s.python), value(s.theirs, alone),
 				spread(s.ratios(r.aloneRatio)))
 		}
 	}
@@ -152,7 +147,7 @@ func (r *report) memoryRows() string {
 				title, wanted = "", ""
 			}
 			a, b := float64(s.ours[0].peak), float64(s.theirs[0].peak)
-			fmt.Fprintf(&out, "| %s | %.0f MB | %s: %.0f MB | %.2f | %s |\n", title, a/1e6, res.side(s.python), b/1e6, b/a, wanted)
+			fmt.Fprintf(&out, "| %s | %.0f MB | %s: %.0f MB | %.2f | %s |\n", title, a/1e6, res.against(s.python), b/1e6, b/a, wanted)
 		}
 	}
 	return out.String()

@@ -52,7 +52,7 @@ func (s *suite) stepCase(c stepCase) *benchCase {
 	layouts := map[string]string{}
 	return &benchCase{
 		name: c.name, title: c.title, unit: "s", target: c.target, weight: c.weight, memory: 1 / 1.1,
-		needs: func(p python) bool { return p.torch != "" && p.torchvision != "" },
+		against: python.training,
 		ours: func(ctx context.Context, first bool) (sample, error) {
 			var r struct {
 				Median float64 `json:"median_s"`

@@ -15,7 +15,7 @@ const module = "github.com/sslrt/sslrt/"
 // a new one gets its place first. The table is that of CONTRIBUTING.md.
 var layers = map[string][]string{
 	"cmd/sslrt":       {"finetune"},
-	"cmd/bench":       {"augment"},
+	"cmd/bench":       {"augment", "finetune/metrics"},
 	"cmd/golden":      {"finetune"},
 	"cmd/checkpoints": {"finetune"},
 

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/finetune/metrics"
 	"github.com/sslrt/sslrt/runtime"
 )
 
@@ -136,7 +137,7 @@ func (b *embedBench) run(ctx context.Context, model string, src augment.Source) 
 		}
 		runs = append(runs, float64(n)/took.Seconds())
 	}
-	r.Job, r.Session = middle(jobs), middle(runs)
+	r.Job, r.Session = metrics.Quantile(jobs, 0.5), metrics.Quantile(runs, 0.5)
 	r.Share = r.Job / r.Session
 	seconds, stages, err := augment.MeasureViews(ctx, src, augment.Views{{}}, job.Preprocess(), min(src.Len(), 128), 3)
 	if err != nil {
@@ -153,12 +154,6 @@ func (b *embedBench) run(ctx context.Context, model string, src augment.Source) 
 type nowhere struct{}
 
 func (nowhere) Write(string, string, []float32) error { return nil }
-
-// middle returns the median.
-func middle(x []float64) float64 {
-	s := slices.Sorted(slices.Values(x))
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
-}
 
 // coldStarts runs this program on the first image, again and again, and returns the
 // seconds that each took.

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/sslrt/sslrt/augment"
+	"github.com/sslrt/sslrt/finetune/metrics"
 	"github.com/sslrt/sslrt/models/onnx"
 	"github.com/sslrt/sslrt/runtime"
 )
@@ -47,12 +48,12 @@ func calibrate(ctx context.Context, m *onnx.Model, held augment.Source, opt *Opt
 		return Calibration{}, err
 	}
 	c := Calibration{
-		Threshold: quantile(normal.scores, opt.Quantile),
+		Threshold: metrics.Quantile(normal.scores, opt.Quantile),
 		Range:     [2]float64{slices.Min(normal.scores), slices.Max(normal.scores)},
 		Source:    fmt.Sprintf("quantile %g of the scores of %d normal images that were held back", opt.Quantile, len(normal.scores)),
 	}
 	if d.HasHeatmap() {
-		c.Pixel = quantile(normal.peaks, opt.Quantile)
+		c.Pixel = metrics.Quantile(normal.peaks, opt.Quantile)
 	}
 	if opt.Validation != nil {
 		labelled, err := scoreAll(ctx, d, opt.Validation, opt, "validation")
@@ -196,15 +197,4 @@ func cmpDescending(a, b float64) int {
 		return 1
 	}
 	return 0
-}
-
-// quantile is the q-quantile of x with linear interpolation, as NumPy's.
-func quantile(x []float64, q float64) float64 {
-	s := slices.Sorted(slices.Values(x))
-	at := q * float64(len(s)-1)
-	lo := int(at)
-	if lo+1 >= len(s) {
-		return s[len(s)-1]
-	}
-	return s[lo] + (at-float64(lo))*(s[lo+1]-s[lo])
 }

@@ -5,6 +5,7 @@ import (
 	"image"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -263,6 +264,26 @@ func TestUniformityAndAlignment(t *testing.T) {
 		t.Fatal(err)
 	}
 	near(t, "uniformity", u, -4)
+}
+
+func TestQuantile(t *testing.T) {
+	inf := math.Inf(1)
+	for _, c := range []struct {
+		x       []float64
+		q, want float64
+	}{
+		{[]float64{3}, 0.3, 3}, {[]float64{5, 1, 2}, 0.5, 2}, {[]float64{4, 1, 2, 9}, 0.5, 3}, {[]float64{4, 1, 2, 9}, 0, 1},
+		{[]float64{4, 1, 2, 9}, 1, 9}, {[]float64{4, 1, 2, 8}, 0.875, 6.5}, // numpy.quantile
+		{[]float64{1, 2, inf}, 0.5, 2}, {[]float64{1, inf}, 1, inf},
+	} {
+		before := slices.Clone(c.x)
+		if got := Quantile(c.x, c.q); got != c.want {
+			t.Errorf("%v at %g: got %g, want %g", c.x, c.q, got, c.want)
+		}
+		if !slices.Equal(c.x, before) {
+			t.Errorf("%v became %v", before, c.x)
+		}
+	}
 }
 
 func TestPSNR(t *testing.T) {

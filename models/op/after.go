@@ -6,10 +6,11 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// After returns x, computed once y is there: a machine that would compute what depends
-// on x early must wait. y has no other influence, not even where it is NaN. It stands
-// where values of a forward pass are computed anew for the backward pass (Chen et al.,
-// 2016, "Training deep nets with sublinear memory cost").
+// After returns x, of one axis or more, computed once y, float32 of any shape, is there:
+// a machine that would compute what depends on x early must wait. y has no other
+// influence, not even where it is NaN, and no gradient. It stands where values of a forward
+// pass are computed anew for the backward pass (Chen et al., 2016, "Training deep nets
+// with sublinear memory cost").
 func After(x, y *Node) *Node { return Apply(after{}, x, y) }
 
 type after struct{}

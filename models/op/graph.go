@@ -186,8 +186,12 @@ func (g *Graph) leaf(k Kind, name string, t Type, value *tensor.Dense) *Node {
 }
 
 // Block calls build and marks the nodes that it makes as one block of the network, such
-// as a residual block: the unit of activation checkpointing. Blocks do not lie in others.
+// as a residual block: the unit of activation checkpointing. It returns what build
+// returns. A block within a block is an error of the graph.
 func (g *Graph) Block(build func() *Node) *Node {
+	if g.block != 0 {
+		return g.Fail("op: a block within block %d: end that one first", g.block-1)
+	}
 	g.blocks++
 	g.block = g.blocks
 	defer func() { g.block = 0 }()

@@ -2,6 +2,28 @@ package op
 
 import "testing"
 
+func TestBlocks(t *testing.T) {
+	g := NewGraph()
+	x := g.Input("x", Float32, Dims(2))
+	first := g.Block(func() *Node { return Exp(x) })
+	between := Neg(first)
+	second := g.Block(func() *Node { return Neg(between) })
+	for _, c := range []struct {
+		n    *Node
+		want int
+	}{{x, -1}, {first, 0}, {between, -1}, {second, 1}} {
+		if got := c.n.Block(); got != c.want {
+			t.Errorf("%v: block %d, want %d", c.n, got, c.want)
+		}
+	}
+	if g.Blocks() != 2 || g.Err() != nil {
+		t.Errorf("%d blocks, %v", g.Blocks(), g.Err())
+	}
+	if n := g.Block(func() *Node { return g.Block(func() *Node { return x }) }); n != nil || g.Err() == nil {
+		t.Errorf("a block within a block: got %v, %v", n, g.Err())
+	}
+}
+
 func TestFLOP(t *testing.T) {
 	g := NewGraph()
 	x := g.Input("x", Float32, Batched(2, 6, 9, 9))
