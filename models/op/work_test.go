@@ -61,6 +61,22 @@ func TestFLOP(t *testing.T) {
 	if d := turned.Gradients(turned.Inputs, turned, turned); d[0].ForWeight || !d[1].ForWeight {
 		t.Errorf("got %t and %t, want the second to be for a weight", d[0].ForWeight, d[1].ForWeight)
 	}
+	// All that leads to the gradient of a weight is for it, not what was there before.
+	scaled := Mul(m, g.Param("scale", Float32, Dims(3)))
+	before := Neg(m)
+	d := scaled.Gradients(scaled.Inputs, scaled, before)
+	made := 0
+	for _, n := range Reachable(d[1]) {
+		if n.ForWeight != (n.Of == scaled) {
+			t.Errorf("%v: of %v, for weight %t", n, n.Of, n.ForWeight)
+		}
+		if n.Of == scaled {
+			made++
+		}
+	}
+	if made < 2 || before.Of != nil || d[0].ForWeight {
+		t.Errorf("%d nodes for the weight; before: %v; the other gradient %t", made, before.Of, d[0].ForWeight)
+	}
 	// The gradient of a bias as large as the result is dy itself, which is another's.
 	bias := g.Param("bias", Float32, m.Shape)
 	sum := Add(m, bias)
