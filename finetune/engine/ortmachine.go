@@ -78,7 +78,7 @@ func (m ORT) Compile(f Function) (Program, error) {
 	opt.Inputs, opt.Outputs = nil, nil
 	// A planned layout would stand beside the memory of the first run, which is
 	// kept: a third more at the peak, and no faster.
-	opt.NoMemPattern = true
+	opt.NoMemPattern, opt.TightArena = true, true
 	// Threads that wait busily save a few percent of a step on an idle machine and
 	// lose far more beside the workers that decode and augment, or any other load.
 	opt.Config = map[string]string{"session.intra_op.allow_spinning": "0"}

@@ -30,9 +30,7 @@ func HardSigmoid(x *Node) *Node {
 func HardSwish(x *Node) *Node { return Mul(x, HardSigmoid(x)) }
 
 // GELU returns x * P(X <= x) for a standard normal X (Hendrycks and Gimpel, 2016).
-func GELU(x *Node) *Node {
-	return Mul(x, Scale(AddScalar(Erf(Scale(x, 1/math.Sqrt2)), 1), 0.5))
-}
+func GELU(x *Node) *Node { return Apply(gelu{}, x) }
 
 // GELUTanh is GELU with its approximation by tanh, GPT-2's.
 func GELUTanh(x *Node) *Node {
@@ -178,4 +176,35 @@ func eachElement(t *tensor.Dense, f func(float64) float64) (*tensor.Dense, error
 		}
 	})
 	return out, nil
+}
+
+// gelu is one operation, not made of others, so that a backward pass keeps x alone of
+// the five values on the way.
+type gelu struct{}
+
+func (gelu) String() string { return "GELU" }
+
+func (gelu) Infer(in []Type) (Type, error) { return in[0], needFloat(in...) }
+
+func (gelu) Run(in []*tensor.Dense) (*tensor.Dense, error) {
+	return eachElement(in[0], func(x float64) float64 { return x * (1 + math.Erf(x/math.Sqrt2)) / 2 })
+}
+
+// Grad is dy * (P(X <= x) + x * density(x)), whose parts are computed once dy is there:
+// until then they would only take memory.
+func (gelu) Grad(in []*Node, y, dy *Node) []*Node {
+	x := in[0]
+	if len(x.Dims) > 0 {
+		x = After(x, dy)
+	}
+	below := Scale(AddScalar(Erf(Scale(x, 1/math.Sqrt2)), 1), 0.5)
+	density := Scale(Exp(Scale(Mul(x, x), -0.5)), 1/math.Sqrt(2*math.Pi))
+	return []*Node{Mul(dy, Add(below, Mul(x, density)))}
+}
+
+// ONNX writes the operators that opsets before 20 have; ONNX Runtime joins them.
+func (gelu) ONNX(l *Lowering, n *Node, in []string) string {
+	erf := l.Node("Erf", []string{l.Node("Mul", []string{in[0], l.Float(1 / math.Sqrt2)})})
+	below := l.Node("Mul", []string{l.Node("Add", []string{erf, l.Float(1)}), l.Float(0.5)})
+	return l.Node("Mul", []string{in[0], below})
 }

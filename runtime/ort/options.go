@@ -46,6 +46,10 @@ type Options struct {
 	Config map[string]string
 	// NoArena frees memory after each run instead of keeping it for the next.
 	NoArena bool
+	// TightArena has the arena take from the system what is asked for, not powers of
+	// two: less memory where many tensors have the same few sizes, as in a training
+	// step.
+	TightArena bool
 	// NoMemPattern plans no fixed memory layout; use it when shapes change from
 	// run to run.
 	NoMemPattern bool

@@ -96,6 +96,9 @@ func open(what string, opt Options, ask askFunc, load loadFunc) (*Session, error
 		return nil, fail(err)
 	}
 	defer native.Destroy()
+	if opt.TightArena {
+		load = withTightArena(load)
+	}
 	if s.native, err = load(names(s.inputs), names(s.outputs), native); err != nil {
 		return nil, fail(err)
 	}

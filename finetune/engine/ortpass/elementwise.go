@@ -8,8 +8,8 @@ import (
 
 // Elementwise makes chains of elementwise operators one node, which reads each input
 // and writes each result once: an optimiser's update of a weight above all, and the
-// gradients of activations. The numbers stay the same, bit for bit. It needs package
-// ortkernel's library.
+// gradients of activations. The numbers stay the same, bit for bit, but for Exp and Erf,
+// which are rounded otherwise. It needs package ortkernel's library.
 //
 // An operator joins the chain of those that read its result if no others do; so nothing
 // that a chain gives before its end is waited for, but by the graph's outputs.
@@ -44,7 +44,7 @@ const (
 	chainInputs, chainSteps, chainOutputs = 16, 24, 8
 )
 
-var chainOperators = map[string]int64{"Add": 0, "Sub": 1, "Mul": 2, "Div": 3, "Sqrt": 4, "Neg": 5, "Relu": 6, "Where": 7}
+var chainOperators = map[string]int64{"Add": 0, "Sub": 1, "Mul": 2, "Div": 3, "Sqrt": 4, "Neg": 5, "Relu": 6, "Where": 7, "Exp": 8, "Erf": 9}
 
 // chain is some elementwise nodes over tensors of one shape, the last first.
 type chain struct {

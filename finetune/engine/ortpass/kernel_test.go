@@ -241,6 +241,36 @@ func TestElementwiseKeepsBits(t *testing.T) {
 	}
 }
 
+// TestElementwiseFunctions holds the kernel's e^x and erf to Go's, at the ends of what
+// float32 can hold too.
+func TestElementwiseFunctions(t *testing.T) {
+	kernels(t)
+	var x []float32
+	for v := -106.; v < 90; v += .0137 {
+		x = append(x, float32(v), float32(v/20))
+	}
+	x = append(x, 0, 1e-30, -1e-30, 88.722, 88.723, 1e30, -1e30, float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()))
+	g := op.NewGraph()
+	in := g.Input("x", op.Float32, op.Dims(len(x)))
+	f := engine.Function{Outputs: []export.Output{{Name: "exp", Node: op.Neg(op.Exp(in))}, {Name: "erf", Node: op.Neg(op.Erf(in))}}}
+	pass := []ortpass.Pass{ortpass.Elementwise()}
+	if m := lowered(t, f, pass...); count(m, "Elementwise") != 2 || len(m.Graph.Nodes) != 2 {
+		t.Fatalf("the kernel is not used: %d nodes", len(m.Graph.Nodes))
+	}
+	got := run(t, engine.ORT{Passes: pass}, f, engine.Tensors{"x": engine.NewTensor(x, len(x))})
+	for i, v := range x {
+		for name, want := range map[string]float64{"exp": -math.Exp(float64(v)), "erf": -math.Erf(float64(v))} {
+			y := got[name].Float32s()[i]
+			if w := float32(want); y == w || y != y && w != w {
+				continue
+			}
+			if worst := math.Abs(float64(y) - want); !(worst <= 1.5e-7*math.Abs(want)+1e-38) {
+				t.Errorf("-%s(%g) is %g, want %g", name, v, y, want)
+			}
+		}
+	}
+}
+
 // TestMaxPoolKernel includes windows that reach over the edge, overlap and have ties.
 func TestMaxPoolKernel(t *testing.T) {
 	b := kernels(t)

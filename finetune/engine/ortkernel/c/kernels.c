@@ -35,12 +35,13 @@ static inline vec load(const float *p) { return *(const vec *)p; }
 static inline void store(float *p, vec v) { *(vec *)p = v; }
 static inline vec all(float v) { return (vec){} + v; }
 
+typedef int32_t ints __attribute__((vector_size(4 * BLOCK))); /* a vec's bits, or a mask */
+
 /* positive returns v where of is above 0, and 0 elsewhere. */
-static inline vec positive(vec of, vec v)
-{
-	typedef int32_t ints __attribute__((vector_size(4 * BLOCK)));
-	return (vec)((ints)v & (of > 0.f));
-}
+static inline vec positive(vec of, vec v) { return (vec)((ints)v & (of > 0.f)); }
+
+/* choose returns a where the mask is set, and b elsewhere. */
+static inline vec choose(ints mask, vec a, vec b) { return (vec)(((ints)a & mask) | ((ints)b & ~mask)); }
 
 /* ---- ONNX Runtime's interface, as far as it is needed: the table of functions that
  * it gives keeps its order from version to version. ---- */
@@ -826,7 +827,6 @@ typedef struct {
 
 static void max_pool_grad_task(void *of, size_t task)
 {
-	typedef int32_t ints __attribute__((vector_size(4 * BLOCK)));
 	const Pool *p = of;
 	const float *x = p->x + task * (size_t)(p->h * p->w * BLOCK);
 	const float *y = p->y + task * (size_t)(p->ho * p->wo * BLOCK), *dy = p->dy + task * (size_t)(p->ho * p->wo * BLOCK);
@@ -871,7 +871,7 @@ static Status *run_max_pool_grad(void *kernel, Context *c)
  * cache, and rounds after each step as the operators one by one do.
  */
 
-enum { ADD, SUB, MUL, DIV, SQRT, NEG, RELU, WHERE, OPERATORS };
+enum { ADD, SUB, MUL, DIV, SQRT, NEG, RELU, WHERE, EXP, ERF, OPERATORS };
 enum { MAX_INPUTS = 16, MAX_STEPS = 24, MAX_OUTPUTS = 8, PIECE = 256 /* values */, TASK = 64 * PIECE };
 
 typedef struct {
@@ -882,6 +882,31 @@ typedef struct {
 	int single[MAX_INPUTS];
 	float *out[MAX_OUTPUTS];
 } Chain;
+
+/* exponential returns e^x, with a relative error of 1e-7: e^x = 2^n * e^r. The
+ * coefficients, as those of error_function, are a minimax fit. */
+static inline vec exponential(vec x)
+{
+	const float shift = 12582912.f; /* 1.5 * 2^23: a sum with it is rounded to an integer */
+	x = choose(x > 89.f, all(89.f), choose(x < -104.f, all(-104.f), x)); /* behind them is infinity, or 0 */
+	vec t = x * 1.44269504f + shift, n = t - shift;
+	vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
+	vec p = ((((all(1.38144311e-3f) * r + 8.36879667e-3f) * r + 4.16683964e-2f) * r + 0.166665196f) * r + 0.49999994f) * r * r + r + 1.f;
+	/* 2^n in two steps, since it alone may be no number where the result is one. */
+	ints whole = (ints)t - 0x4b400000, half = whole >> 1;
+	return p * (vec)((half + 127) << 23) * (vec)((whole - half + 127) << 23);
+}
+
+/* error_function returns erf(x), with an error of 1e-7. */
+static inline vec error_function(vec x)
+{
+	vec s = x * x, a = choose(x < 0.f, -x, x);
+	vec near = (((((all(-6.20325271e-4f) * s + 5.03218081e-3f) * s - 2.67914627e-2f) * s + 0.112824552f) * s - 0.376125515f) * s + 0.128379151f) * x + x;
+	a = choose(a > 4.f, all(4.f), a);
+	vec q = (((((all(-2.00997354e-4f) * a + 3.09230224e-3f) * a - 2.24202537e-2f) * a + 0.104327574f) * a + 0.636737168f) * a + 1.12793612f) * a + 1.33566617e-4f;
+	vec far = 1.f - exponential(-q); /* 1 - erfc(a) */
+	return choose(a < 0.875f, near, choose(x < 0.f, -far, far));
+}
 
 /* The operators work on whole blocks; pieces have room for them. */
 static void step(int64_t operator, const float *a, const float *b, const float *c, float *to, int64_t n)
@@ -895,6 +920,8 @@ static void step(int64_t operator, const float *a, const float *b, const float *
 	case SQRT: for (i = 0; i < n; i++) to[i] = sqrtf(a[i]); break;
 	case NEG: for (i = 0; i < n; i += BLOCK) store(to + i, -load(a + i)); break;
 	case RELU: for (i = 0; i < n; i++) to[i] = a[i] < 0 ? 0 : a[i]; break; /* NaN stays */
+	case EXP: for (i = 0; i < n; i += BLOCK) store(to + i, exponential(load(a + i))); break;
+	case ERF: for (i = 0; i < n; i += BLOCK) store(to + i, error_function(load(a + i))); break;
 	case WHERE: for (i = 0; i < n; i++) to[i] = a[i] != 0 ? b[i] : c[i]; break;
 	}
 }
