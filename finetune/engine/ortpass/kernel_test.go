@@ -18,6 +18,9 @@ import (
 // kernelCases are convolutions beside convCases that the kernel alone takes.
 var kernelCases = []convCase{
 	{n: 2, c: 16, h: 5, w: 6, k: 16, kernel: [2]int{3, 3}, conv: op.Conv{Pad: [4]int{1, 1, 1, 1}}},
+	{n: 3, c: 16, h: 4, w: 7, k: 16, kernel: [2]int{3, 3}},
+	{n: 2, c: 32, h: 6, w: 2, k: 16, kernel: [2]int{2, 3}, conv: op.Conv{Stride: [2]int{2, 1}, Pad: [4]int{1, 2, 0, 1}}},
+	{n: 2, c: 16, h: 3, w: 1, k: 48, kernel: [2]int{3, 3}, conv: op.Conv{Pad: [4]int{1, 0, 1, 2}}},
 	{n: 3, c: 3, h: 9, w: 8, k: 32, kernel: [2]int{3, 3}, conv: op.Conv{Pad: [4]int{1, 1, 1, 1}}},
 	{n: 2, c: 3, h: 21, w: 20, k: 48, kernel: [2]int{7, 7}, conv: op.Conv{Stride: [2]int{2, 2}, Pad: [4]int{3, 3, 3, 3}}},
 	{n: 5, c: 1, h: 8, w: 8, k: 16, kernel: [2]int{4, 4}, conv: op.Conv{Stride: [2]int{4, 4}}},
@@ -266,6 +269,43 @@ func TestElementwiseFunctions(t *testing.T) {
 			}
 			if worst := math.Abs(float64(y) - want); !(worst <= 1.5e-7*math.Abs(want)+1e-38) {
 				t.Errorf("-%s(%g) is %g, want %g", name, v, y, want)
+			}
+		}
+	}
+}
+
+// TestBiasKernel has a bias and ReLU behind a convolution, with and without a second user
+// of the result.
+func TestBiasKernel(t *testing.T) {
+	b := kernels(t)
+	for _, size := range [][4]int{{3, b, 4, 5}, {2, 3 * b, 1, 2}, {5, 2 * b, 8, 8}} {
+		for _, other := range []bool{false, true} {
+			g := op.NewGraph()
+			x := g.Input("x", op.Float32, op.Batched(size[0], 3, size[2], size[3]))
+			w := g.Input("w", op.Float32, op.Dims(size[1], 3, 3, 3))
+			bias := g.Input("bias", op.Float32, op.Dims(size[1]))
+			y := op.ReLU(op.Conv2D(x, w, bias, op.Conv{Pad: [4]int{1, 1, 1, 1}}))
+			dy := g.Input("dy", op.Float32, op.Batched(y.Dims...))
+			loss := op.Sum(op.Mul(y, dy), false)
+			if other {
+				loss = op.Add(loss, op.Sum(op.Mul(op.Mul(y, y), dy), false))
+			}
+			back, err := engine.Backprop(loss, w, bias)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := engine.Function{Outputs: []export.Output{{Name: "y", Node: y}, {Name: "dw", Node: back[0]}, {Name: "dbias", Node: back[1]}}}
+			m := lowered(t, f, ortpass.BiasKernel(b))
+			if count(m, "BiasRelu") != 1 || count(m, "BiasReluGrad") != 1 || count(m, "Relu") != 0 || count(m, "Where") != 0 {
+				t.Errorf("%v: the kernel is not used", size)
+			}
+			given := inputs(f)
+			want := run(t, engine.Go{}, f, given)
+			got := run(t, engine.ORT{Passes: []ortpass.Pass{ortpass.BiasKernel(b)}}, f, given)
+			for name, v := range want {
+				if worst := relative(got[name].Float32s(), v.Float32s()); !(worst <= 2e-5) {
+					t.Errorf("%v: %s differs by %g of its largest value", size, name, worst)
+				}
 			}
 		}
 	}

@@ -41,6 +41,6 @@ func Apply(m *onnx.Model, passes ...Pass) error {
 // WithKernels returns the passes that pay where package ortkernel's library is there:
 // the activations then stay in the blocked layout from layer to layer.
 func WithKernels(block int) []Pass {
-	return []Pass{NormKernel(block), WeightGradKernel(block), DepthwiseKernel(block),
+	return []Pass{NormKernel(block), BiasKernel(block), WeightGradKernel(block), DepthwiseKernel(block),
 		BlockedConv(block, block), StridedInputGrad(block), MaxPoolKernel(block), BlockedSum(), Elementwise()}
 }

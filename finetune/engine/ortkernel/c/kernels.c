@@ -9,6 +9,8 @@
  *   BatchNormAddGrad    dy, x, mean, variance, weight, y -> dx, dweight, dbias, dresidual
  *   DepthwiseInputGrad  dy, w -> dx
  *   DepthwiseWeightGrad x, dy -> dw
+ *   BiasRelu            x, bias -> y
+ *   BiasReluGrad        dy, y -> dx, dbias
  *   MaxPoolGrad         x, y, dy -> dx
  *   Elementwise         x... -> y...: a chain of elementwise operators, in any layout
  *
@@ -274,6 +276,46 @@ static inline void inside(int64_t offset, int64_t stride, int64_t in, int64_t ou
 BLOCKED_TAP(1, BLOCK)
 BLOCKED_TAP(2, C_AT_ONCE)
 
+enum { TAPS_AT_ONCE = 3 };
+
+/* blocked_taps adds the products of a strip under three taps of row u of a kernel of that
+ * width to sum, for one block of dy and half a block of x. A number of x is loaded once
+ * for the three positions of dy that it meets, where blocked_tap_1 loads it three times. */
+static void blocked_taps(const WeightGrad *g, const Strip *s, const float *x, const float *dy, int64_t u, float *sum)
+{
+	int64_t top = u * g->dilation[0] - g->pad[0], pad = g->pad[1], i0, i1;
+	vec acc[TAPS_AT_ONCE][C_AT_ONCE];
+	inside(top, g->stride[0], g->h, g->ho, &i0, &i1);
+	if (i0 < s->row)
+		i0 = s->row;
+	if (i1 > s->row + s->rows)
+		i1 = s->row + s->rows;
+	CLEAR(TAPS_AT_ONCE, C_AT_ONCE)
+	for (int64_t n = 0; n < s->images; n++, x += g->c * g->h * g->w, dy += g->k * g->ho * g->wo)
+		for (int64_t i = i0; i < i1; i++) {
+			const float *row = x + (i * g->stride[0] + top) * g->w * BLOCK, *d = dy + i * g->wo * BLOCK;
+			/* Position j of x meets those of dy at j + pad - v. */
+			vec d0 = all(0), d1 = d0, d2 = d0;
+			if (pad < g->wo)
+				d0 = load(d + pad * BLOCK);
+			if (pad >= 1 && pad - 1 < g->wo)
+				d1 = load(d + (pad - 1) * BLOCK);
+			if (pad >= 2 && pad - 2 < g->wo)
+				d2 = load(d + (pad - 2) * BLOCK);
+			for (int64_t j = 0; j < g->w; j++, row += BLOCK) {
+				_Pragma("GCC unroll 8") for (int c = 0; c < C_AT_ONCE; c++) {
+					vec v = all(row[c]);
+					acc[0][c] += d0 * v, acc[1][c] += d1 * v, acc[2][c] += d2 * v;
+				}
+				d2 = d1, d1 = d0;
+				d0 = j + 1 + pad < g->wo ? load(d + (j + 1 + pad) * BLOCK) : all(0);
+			}
+		}
+	for (int v = 0; v < TAPS_AT_ONCE; v++, sum += K_AT_ONCE * BLOCK * BLOCK)
+		for (int c = 0; c < C_AT_ONCE; c++)
+			store(sum + c * BLOCK, load(sum + c * BLOCK) + acc[v][c]);
+}
+
 /* part_of returns the first of some things that fall to the i-th of parts. */
 static int64_t part_of(int64_t things, int64_t i, int64_t parts) { return things * i / parts; }
 
@@ -295,6 +337,7 @@ static void weight_grad_blocked(void *of, size_t task)
 	if (sums == NULL)
 		abort(); /* nothing can go on without so little memory */
 
+	int in_rows = g->kw == TAPS_AT_ONCE && g->stride[1] == 1 && g->dilation[1] == 1;
 	Strip s = {.n = part_of(g->n, split, g->splits)};
 	while (next_strip(g, to, &s))
 		for (int64_t k = k0; k < k1; k += K_AT_ONCE)
@@ -302,6 +345,13 @@ static void weight_grad_blocked(void *of, size_t task)
 				const float *dy = g->dy + (s.n * g->k + k * BLOCK) * out_area;
 				const float *x = g->x + (s.n * g->c + c * BLOCK) * area;
 				float *sum = sums + (k - k0) / K_AT_ONCE * per_k + (c - c0) * per_c;
+				if (k1 - k < K_AT_ONCE && in_rows) {
+					for (int64_t u = 0; u < g->kh; u++, sum += TAPS_AT_ONCE * K_AT_ONCE * BLOCK * BLOCK) {
+						blocked_taps(g, &s, x, dy, u, sum);
+						blocked_taps(g, &s, x + C_AT_ONCE, dy, u, sum + C_AT_ONCE * BLOCK);
+					}
+					continue;
+				}
 				for (int64_t t = 0; t < taps; t++, sum += K_AT_ONCE * BLOCK * BLOCK)
 					if (k1 - k >= K_AT_ONCE) {
 						blocked_tap_2(g, &s, x, dy, t / g->kw, t % g->kw, sum);
@@ -816,6 +866,74 @@ static Status *run_norm_grad(Kernel *a, Context *c, int add)
 static Status *run_batch_norm_grad(void *kernel, Context *c) { return run_norm_grad(kernel, c, 0); }
 static Status *run_batch_norm_add_grad(void *kernel, Context *c) { return run_norm_grad(kernel, c, 1); }
 
+/* ---- a bias and ReLU, where there is no normalisation. A task has one block of channels
+ * of one image. ---- */
+
+typedef struct {
+	int64_t blocks, area;
+	const float *x, *bias; /* forward */
+	const float *dy, *y;   /* backward */
+	float *to, *sums;      /* y or dx; sums: [n, C] */
+} Bias;
+
+static void bias_task(void *of, size_t task)
+{
+	const Bias *b = of;
+	size_t at = task * (size_t)(b->area * BLOCK);
+	vec bias = load(b->bias + task % (size_t)b->blocks * BLOCK);
+	for (int64_t i = 0; i < b->area * BLOCK; i += BLOCK) {
+		vec v = load(b->x + at + i) + bias;
+		store(b->to + at + i, positive(v, v));
+	}
+}
+
+static void bias_grad_task(void *of, size_t task)
+{
+	const Bias *b = of;
+	size_t at = task * (size_t)(b->area * BLOCK);
+	vec sum = all(0);
+	for (int64_t i = 0; i < b->area * BLOCK; i += BLOCK) {
+		vec g = positive(load(b->y + at + i), load(b->dy + at + i));
+		store(b->to + at + i, g);
+		sum += g;
+	}
+	store(b->sums + task * BLOCK, sum);
+}
+
+static Status *run_bias(void *kernel, Context *c)
+{
+	const Kernel *a = kernel;
+	Tensor x, bias, y;
+	if (!input(a->api, c, 0, &x) || !input(a->api, c, 1, &bias) || x.rank != 4 || x.dims[1] % BLOCK != 0 || !per_channel(&bias, &x))
+		return failure(a->api, "sslrt BiasRelu: want x: [N, C, H, W] in blocks and bias: [C]");
+	if (!output(a->api, c, 0, x.dims, 4, &y))
+		return failure(a->api, "sslrt BiasRelu: no memory for the result");
+	Bias b = {.blocks = x.dims[1] / BLOCK, .area = x.dims[2] * x.dims[3], .x = x.data, .bias = bias.data, .to = y.data};
+	return parallel(a->api, c, bias_task, (size_t)(x.dims[0] * b.blocks), &b);
+}
+
+static Status *run_bias_grad(void *kernel, Context *c)
+{
+	const Kernel *a = kernel;
+	Tensor dy, y, dx, dbias;
+	if (!input(a->api, c, 0, &dy) || !input(a->api, c, 1, &y) || y.rank != 4 || y.dims[1] % BLOCK != 0 || !same(&dy, &y))
+		return failure(a->api, "sslrt BiasReluGrad: want dy and y: [N, C, H, W] in blocks");
+	if (!output(a->api, c, 0, y.dims, 4, &dx) || !output(a->api, c, 1, y.dims + 1, 1, &dbias))
+		return failure(a->api, "sslrt BiasReluGrad: no memory for the results");
+	Bias b = {.blocks = y.dims[1] / BLOCK, .area = y.dims[2] * y.dims[3], .dy = dy.data, .y = y.data, .to = dx.data};
+	if ((b.sums = malloc((size_t)(y.dims[0] * y.dims[1]) * sizeof(float))) == NULL)
+		return failure(a->api, "sslrt BiasReluGrad: no memory for the sums");
+	Status *s = parallel(a->api, c, bias_grad_task, (size_t)(y.dims[0] * b.blocks), &b);
+	for (int64_t ch = 0; s == NULL && ch < y.dims[1]; ch++) {
+		double sum = 0;
+		for (int64_t n = 0; n < y.dims[0]; n++)
+			sum += b.sums[n * y.dims[1] + ch];
+		dbias.data[ch] = (float)sum;
+	}
+	free(b.sums);
+	return s;
+}
+
 /* ---- the gradient of max-pooling: the first of the largest values of a window has its
  * gradient. A task has one block of channels of one image. ---- */
 
@@ -1076,6 +1194,8 @@ static CustomOp ops[] = {
 	OP("BatchNormAddGrad", 6, 4, 0, run_batch_norm_add_grad),
 	OP("DepthwiseInputGrad", 2, 1, 0, run_depthwise_input_grad),
 	OP("DepthwiseWeightGrad", 2, 1, 0, run_depthwise_weight_grad),
+	OP("BiasRelu", 2, 1, 0, run_bias),
+	OP("BiasReluGrad", 2, 2, 0, run_bias_grad),
 	OP("MaxPoolGrad", 3, 1, 0, run_max_pool_grad),
 	OP("Elementwise", 1, 1, 1, run_elementwise),
 };
