@@ -248,9 +248,16 @@ func (f *fitter) learn(ctx context.Context, src augment.Source) error {
 		f.padim = newPadim(g, f.opt.Ridge)
 		add = f.padim.add
 	case MethodPatchCore:
-		f.patchcore = newPatchcore(g, src.Len(), f.opt)
+		if f.patchcore, err = newPatchcore(g, src.Len(), f.opt); err != nil {
+			return err
+		}
 		add = f.patchcore.add
 	default:
+		if f.opt.Method == MethodKNN {
+			if err := knnNeighbours(f.opt.Neighbors, src.Len()); err != nil {
+				return err
+			}
+		}
 		f.rows = &rows{}
 		add = f.rows.add
 	}
