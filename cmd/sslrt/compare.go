@@ -41,8 +41,9 @@ func newCompare(s streams, g *global) *cobra.Command {
 		Long: `Compare embeds the same labelled images with several encoders, of runs or ONNX
 files, and prints one table: nearest neighbours, a linear probe with all labels and
 with 1 % of them, clusters, one class against the others, the time to embed an image,
-and the time and memory that training a run took ("-" where unknown). Beside them stand the network of the first run with random weights, and the raw
-pixels. All are measured alike; the protocol is printed.`,
+and the time and memory that training a run took ("-" where unknown). Beside them stand
+the network of the first run with random weights, and the raw pixels. All are measured
+alike; the protocol is printed.`,
 		Example: `  sslrt compare runs/first runs/second --train photos/train --test photos/test --csv table.csv`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), s, g, args) },
@@ -74,6 +75,9 @@ func (f *compareFlags) run(ctx context.Context, s streams, g *global, args []str
 	}
 	if f.limit < 0 {
 		return usagef("got --limit %d: want 0 or more", f.limit)
+	}
+	if err := checkFree(true, f.csv); err != nil {
+		return err
 	}
 	train, test, err := openSets(&f.data, f.train, f.test, s)
 	if err != nil {

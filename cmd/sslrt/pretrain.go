@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -269,9 +268,4 @@ func newRun(dir string, c finetune.Config, src augment.Source) (*finetune.Run, e
 		return nil, err
 	}
 	return run, run.WritePreview(src)
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }
