@@ -202,7 +202,7 @@ func pretrain(ctx context.Context, o pretrainOptions, s streams, g *global) erro
 	}
 	result, err := train(ctx, s, run, src)
 	if err != nil {
-		return err
+		return howToGoOn(ctx, run, err)
 	}
 	if g.json {
 		err = printJSON(s.out, newPretrainResult(result))
@@ -215,19 +215,23 @@ func pretrain(ctx context.Context, o pretrainOptions, s streams, g *global) erro
 	return err
 }
 
-// train trains a run and shows its progress; the error of one that can go on says how.
+// train trains a run and shows its progress.
 func train(ctx context.Context, s streams, run *finetune.Run, src augment.Source) (*finetune.Result, error) {
 	report := newTrainReport(s.err, &run.Config)
-	result, err := finetune.Pretrain(ctx, run, src, report.events())
-	report.finish()
+	defer report.finish()
+	return finetune.Pretrain(ctx, run, src, report.events())
+}
+
+// howToGoOn adds to the error of a run that can go on how it does.
+func howToGoOn(ctx context.Context, run *finetune.Run, err error) error {
 	goOn := "sslrt pretrain --resume --run " + shellWord(run.Dir)
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case ctx.Err() != nil:
 		err = fmt.Errorf("%w\ngo on with: %s", err, goOn)
 	case errors.Is(err, syscall.ENOSPC):
 		err = fmt.Errorf("%w\nmake room, then go on with: %s", err, goOn)
 	}
-	return result, err
+	return err
 }
 
 // pretrainResult is what pretrain prints under --json.
