@@ -99,6 +99,13 @@ func (f *compareFlags) run(ctx context.Context, s streams, g *global, args []str
 	if err != nil {
 		return err
 	}
+	for _, m := range models { // before the work, which takes long
+		enc, err := f.load(m)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+		enc.Close()
+	}
 	var rows []compared
 	skipped := 0
 	for _, m := range models {
@@ -172,19 +179,24 @@ func (f *compareFlags) models(ctx context.Context, dir string, args []string) ([
 	return append(out, namedModel{name: "raw pixels", path: pixels, size: strconv.Itoa(size)}), nil
 }
 
-func (f *compareFlags) measure(ctx context.Context, s streams, m namedModel, train, test augment.Source) (compared, int, error) {
+// load opens an encoder as all of them are.
+func (f *compareFlags) load(m namedModel) (*runtime.Encoder, error) {
 	flags := f.encoderFlags
 	if m.size != "" && flags.size == "" {
 		flags.size = m.size
 	}
+	return flags.load(m.path)
+}
+
+func (f *compareFlags) measure(ctx context.Context, s streams, m namedModel, train, test augment.Source) (compared, int, error) {
 	row := compared{name: m.name, cost: m.cost}
-	enc, err := flags.load(m.path)
+	enc, err := f.load(m)
 	if err != nil {
 		return row, 0, err
 	}
 	defer enc.Close()
 	started := time.Now()
-	e := evaluateFlags{encoderFlags: flags}
+	e := evaluateFlags{encoderFlags: f.encoderFlags}
 	sets, err := e.embedSets(ctx, s, enc, train, test)
 	if err != nil {
 		return row, 0, err
