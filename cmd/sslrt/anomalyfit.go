@@ -263,6 +263,6 @@ func (d fitted) print(w io.Writer) error {
 	if d.Bank != "" {
 		fmt.Fprintf(w, ", keeps %s", d.Bank)
 	}
-	_, err := fmt.Fprintf(w, "\nthreshold %.6g: %s\nnext: sslrt anomaly score %s IMAGES --output scores.csv\n", d.Threshold, d.Source, d.output)
+	_, err := fmt.Fprintf(w, "\nthreshold %.6g: %s\nnext: sslrt anomaly score %s IMAGES --output scores.csv\n", d.Threshold, d.Source, shellWord(d.output))
 	return err
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	goruntime "runtime"
 	"strconv"
 	"strings"
@@ -76,6 +78,9 @@ func (f *encoderFlags) loadFor(path string, images int) (*runtime.Encoder, error
 	opt.Runs = f.runs(images)
 	if isPixels(path) {
 		return loadPixels(opt)
+	}
+	if exists(filepath.Join(path, "config.yaml")) {
+		return nil, fmt.Errorf("%s is a run, want an ONNX file: sslrt export encoder.onnx --run %s writes it", path, shellWord(path))
 	}
 	return runtime.Load(path, opt)
 }

@@ -71,7 +71,9 @@ PyTorch or safetensors; see sslrt import for how it is read.`,
 			case to == "safetensors" && opt.Part == onnx.KindTrainStep:
 				return usagef("--to safetensors writes weights, which --part %s is not: choose another part", opt.Part)
 			case to == "safetensors" && strings.EqualFold(filepath.Ext(args[0]), ".onnx"):
-				return usagef("--to safetensors would write %s, which is no name of an ONNX file's: call it .safetensors", args[0])
+				return usagef("--to safetensors writes no ONNX file: call %s .safetensors", args[0])
+			case to == "onnx" && strings.EqualFold(filepath.Ext(args[0]), ".safetensors"):
+				return usagef("%s would be an ONNX file: call it .onnx, or write weights by --to safetensors", args[0])
 			case to == "safetensors" && changedAny(cmd, "input", "opset", "fold-batchnorm"):
 				return usagef("--to safetensors writes the weights as they are: leave out --input, --opset and --fold-batchnorm")
 			case checkpoint != "" && changedAny(cmd, "weights"):
