@@ -11,6 +11,7 @@ import (
 	"github.com/sslrt/sslrt/finetune/train"
 	"github.com/sslrt/sslrt/models"
 	"github.com/sslrt/sslrt/models/op"
+	"github.com/sslrt/sslrt/runtime/ort"
 )
 
 // Resolve fills in what depends on the data and on other settings, and checks the
@@ -162,6 +163,10 @@ func (c *Config) checkBestBy(labelled bool) error {
 	return fmt.Errorf("finetune: best_by is %q: an epoch of this run has %s", c.BestBy, strings.Join(names, ", "))
 }
 
+// maxProjector is eight times the widest projector that papers have: a slip of the finger
+// asks for more memory than there is.
+const maxProjector = 1 << 16
+
 func (c *Config) validate(images int) error {
 	if err := c.checkVersion(); err != nil {
 		return fmt.Errorf("finetune: %w", err)
@@ -173,8 +178,8 @@ func (c *Config) validate(images int) error {
 		return err
 	}
 	for _, w := range c.Projector {
-		if w < 1 {
-			return fmt.Errorf("finetune: projector widths must be positive, got %v", c.Projector)
+		if w < 1 || w > maxProjector {
+			return fmt.Errorf("finetune: projector widths are %v, want 1 to %d", c.Projector, maxProjector)
 		}
 	}
 	if c.NoProjector && len(c.Projector) > 0 {
@@ -216,6 +221,7 @@ func (c *Config) validate(images int) error {
 		{"number of threads", float64(c.Threads), c.Threads >= 0},
 		{"number of workers", float64(c.Workers), c.Workers >= 0},
 		{"limit", float64(c.Limit), c.Limit >= 0},
+		{"crop", c.Crop, c.Crop >= 0 && c.Crop <= 1},
 		{"max_pixels", float64(c.MaxPixels), c.MaxPixels >= 0},
 	} {
 		if !s.ok {
@@ -224,6 +230,13 @@ func (c *Config) validate(images int) error {
 	}
 	if c.Nesterov && c.Momentum == 0 {
 		return errors.New("finetune: nesterov needs a momentum")
+	}
+	bilinear, bicubic := augment.Bilinear.String(), augment.Bicubic.String()
+	if c.Interpolation != "" && c.Interpolation != bilinear && c.Interpolation != bicubic {
+		return fmt.Errorf("finetune: unknown interpolation %q: choose %s or %s", c.Interpolation, bilinear, bicubic)
+	}
+	if err := ort.CheckDevice(c.Device); err != nil {
+		return fmt.Errorf("finetune: %w", err)
 	}
 	return c.Preprocess().Validate()
 }

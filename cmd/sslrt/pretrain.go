@@ -132,6 +132,9 @@ func (o *pretrainOptions) gave(key string) bool {
 const crosscheckBatch = 16
 
 func pretrain(ctx context.Context, o pretrainOptions, s streams, g *global) error {
+	if o.crosscheck < 0 {
+		return usagef("got --crosscheck %d: want 0 steps or more", o.crosscheck)
+	}
 	run, c, given, err := o.settings()
 	if err != nil {
 		return err
@@ -237,7 +240,7 @@ func train(ctx context.Context, s streams, run *finetune.Run, src augment.Source
 	return finetune.Pretrain(ctx, run, src, report.events())
 }
 
-// howToGoOn adds to the error of a run that can go on how it does.
+// howToGoOn adds to the error of a run how it can go on, or that it cannot.
 func howToGoOn(ctx context.Context, run *finetune.Run, err error) error {
 	goOn := "sslrt pretrain --resume --run " + shellWord(run.Dir)
 	switch {
@@ -245,6 +248,8 @@ func howToGoOn(ctx context.Context, run *finetune.Run, err error) error {
 		err = fmt.Errorf("%w\ngo on with: %s", err, goOn)
 	case errors.Is(err, syscall.ENOSPC):
 		err = fmt.Errorf("%w\nmake room, then go on with: %s", err, goOn)
+	case !exists(run.CheckpointPath()):
+		err = fmt.Errorf("%w\nnothing is saved in %s: remove it, or give another --run, to try again", err, run.Dir)
 	}
 	return err
 }
