@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -145,6 +147,10 @@ func (f *encoderFlags) options() (runtime.Options, error) {
 		key, value, ok := strings.Cut(entry, "=")
 		if !ok {
 			return runtime.Options{}, usagef("--preprocess %s: want KEY=VALUE", entry)
+		}
+		known := (augment.Preprocess{}).Metadata()
+		if _, ok := known[key]; !ok {
+			return runtime.Options{}, usagef("--preprocess %s: unknown key %q: choose %s", entry, key, oneOf(slices.Sorted(maps.Keys(known))))
 		}
 		opt.Preprocess[key] = value
 	}

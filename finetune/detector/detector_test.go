@@ -280,6 +280,7 @@ func TestFitRefuses(t *testing.T) {
 		"9 neighbours":      {detector.Options{Method: detector.MethodKNN, Neighbors: 9}, good},
 		// Of all patches a hundredth stays.
 		"patchcore: 9 neighbours of 3 patches": {detector.Options{Method: detector.MethodPatchCore, Coreset: 0.01, Neighbors: 9}, good},
+		"sigma NaN":                            {detector.Options{Sigma: math.NaN()}, good},
 		"quantile 2":                           {detector.Options{Quantile: 2}, good},
 		"of class \"good\"":                    {detector.Options{Method: detector.MethodKNN, Validation: classes(t, "good")}, good},
 		"no output \"embedding\"":              {detector.Options{Method: detector.MethodKNN, Layers: []string{"embedding"}}, good},

@@ -2,6 +2,7 @@ package detector
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -108,6 +109,7 @@ func (o Options) resolve() (Options, error) {
 	}{
 		{"number of channels", float64(o.Channels), o.Channels >= -1},
 		{"size of tiles", float64(o.Tile), o.Tile >= 0},
+		{"sigma", o.Sigma, o.Sigma == -1 || o.Sigma >= 0 && !math.IsInf(o.Sigma, 1)},
 		{"ridge", o.Ridge, o.Ridge > 0},
 		{"coreset", o.Coreset, o.Coreset > 0 && o.Coreset <= 1},
 		{"memory", float64(o.Memory), o.Memory > 0},
