@@ -41,31 +41,11 @@ func (c *Config) Resolve(src augment.Source) error {
 	if c.Patch == 0 {
 		c.Patch = models.DefaultPatch(c.Encoder, c.ImageSize)
 	}
-	usual, ok := optimizers[c.Optimizer]
-	if !ok {
-		return fmt.Errorf("finetune: unknown optimizer %q: choose %s", c.Optimizer, strings.Join(slices.Sorted(maps.Keys(optimizers)), ", "))
+	if err := c.resolveOptimizer(); err != nil {
+		return err
 	}
-	if c.LR == 0 {
-		c.LR = usual.rate(c.BatchSize * c.Accumulate)
-	}
-	if c.WeightDecay < 0 {
-		c.WeightDecay = usual.decay
-	}
-	if c.Channels != 1 && c.Channels != 3 {
-		return fmt.Errorf("finetune: channels is %d: choose 1 or 3", c.Channels)
-	}
-	pre := augment.EvalPreprocess(c.ImageSize)
-	if c.Channels == 1 {
-		pre = pre.Gray()
-	}
-	if c.autoencodes() {
-		pre.Mean, pre.Std = [3]float32{}, [3]float32{1, 1, 1}
-	}
-	if c.Mean == nil {
-		c.Mean = slices.Clone(pre.Mean[:c.Channels])
-	}
-	if c.Std == nil {
-		c.Std = slices.Clone(pre.Std[:c.Channels])
+	if err := c.resolveChannels(); err != nil {
+		return err
 	}
 	encoder, err := c.encoder()
 	if err != nil {
@@ -78,14 +58,12 @@ func (c *Config) Resolve(src augment.Source) error {
 		if c.Classes = src.Classes(); len(c.Classes) < 2 {
 			return fmt.Errorf("finetune: method %s needs images of two classes or more (class subfolders)", c.Method)
 		}
-	}
-	if err := c.checkChunk(); err != nil {
-		return err
-	}
-	if c.Method == MethodSupervised {
 		if err := c.validateSupervised(); err != nil {
 			return err
 		}
+	}
+	if err := c.checkChunk(); err != nil {
+		return err
 	}
 	images, err := c.TrainingImages(src)
 	if err != nil {
@@ -108,6 +86,42 @@ func (c *Config) Resolve(src augment.Source) error {
 		return err
 	}
 	return c.checkBestBy(len(src.Classes()) > 1)
+}
+
+// resolveOptimizer fills in what depends on the optimiser.
+func (c *Config) resolveOptimizer() error {
+	usual, ok := optimizers[c.Optimizer]
+	if !ok {
+		return fmt.Errorf("finetune: unknown optimizer %q: choose %s", c.Optimizer, strings.Join(slices.Sorted(maps.Keys(optimizers)), ", "))
+	}
+	if c.LR == 0 {
+		c.LR = usual.rate(c.BatchSize * c.Accumulate)
+	}
+	if c.WeightDecay < 0 {
+		c.WeightDecay = usual.decay
+	}
+	return nil
+}
+
+// resolveChannels fills in how channels are normalised.
+func (c *Config) resolveChannels() error {
+	if c.Channels != 1 && c.Channels != 3 {
+		return fmt.Errorf("finetune: channels is %d: choose 1 or 3", c.Channels)
+	}
+	pre := augment.EvalPreprocess(c.ImageSize)
+	if c.Channels == 1 {
+		pre = pre.Gray()
+	}
+	if c.autoencodes() {
+		pre.Mean, pre.Std = [3]float32{}, [3]float32{1, 1, 1}
+	}
+	if c.Mean == nil {
+		c.Mean = slices.Clone(pre.Mean[:c.Channels])
+	}
+	if c.Std == nil {
+		c.Std = slices.Clone(pre.Std[:c.Channels])
+	}
+	return nil
 }
 
 // checkBlocks refuses CheckpointActivations where the encoder has no blocks.
