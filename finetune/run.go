@@ -96,6 +96,9 @@ func OpenRun(dir string) (*Run, error) {
 	if r.Config, err = ParseConfig(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", r.path(fileConfig), err)
 	}
+	if r.Config.Method == MethodImported && r.Config.Imported == nil {
+		return nil, fmt.Errorf("finetune: %s: the method is %s, and there is no network under imported: import it again", r.path(fileConfig), MethodImported)
+	}
 	if r.Config.ImageSize > 0 && r.Config.Augment.IsZero() && len(r.Config.Views) == 0 {
 		// A run from before the key: it had the default.
 		if err := r.Config.resolveAugment(1); err != nil {
