@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 
 	"gorgonia.org/tensor"
 
@@ -203,8 +204,8 @@ func repeated[T float32 | int64 | int32 | bool](to *constant, v []T) (*constant,
 }
 
 // maxElements bounds the values that a file can ask for, far above what fits a
-// machine and far below where sizes overflow.
-const maxElements = 1 << 40
+// machine and far below where sizes overflow: 2^40, or 2^30 where an int has 32 bits.
+const maxElements = 1 << (20 + 10*(strconv.IntSize/32))
 
 func sizeFits(s op.Shape) error {
 	n := 1

@@ -45,6 +45,15 @@ func (c *Config) encoder() (models.Encoder, error) {
 	})
 }
 
+// EncoderName is a name for the encoder that a file or directory may have: of one that is
+// an ONNX file, that file's without its suffix.
+func (c *Config) EncoderName() string {
+	if path, _, ok := c.onnxFile(); ok {
+		return strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	}
+	return c.Encoder
+}
+
 // EncoderText says which encoder it is and how it is fitted to the images.
 func (c *Config) EncoderText() string {
 	if c.Imported != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/sslrt/sslrt/finetune/train"
 	"github.com/sslrt/sslrt/models"
 	"github.com/sslrt/sslrt/models/op"
+	"github.com/sslrt/sslrt/runtime/ort"
 )
 
 // Resolve fills in what depends on the data and on other settings, and checks the
@@ -40,31 +41,11 @@ func (c *Config) Resolve(src augment.Source) error {
 	if c.Patch == 0 {
 		c.Patch = models.DefaultPatch(c.Encoder, c.ImageSize)
 	}
-	usual, ok := optimizers[c.Optimizer]
-	if !ok {
-		return fmt.Errorf("finetune: unknown optimizer %q: choose %s", c.Optimizer, strings.Join(slices.Sorted(maps.Keys(optimizers)), ", "))
+	if err := c.resolveOptimizer(); err != nil {
+		return err
 	}
-	if c.LR == 0 {
-		c.LR = usual.rate(c.BatchSize * c.Accumulate)
-	}
-	if c.WeightDecay < 0 {
-		c.WeightDecay = usual.decay
-	}
-	if c.Channels != 1 && c.Channels != 3 {
-		return fmt.Errorf("finetune: channels is %d: choose 1 or 3", c.Channels)
-	}
-	pre := augment.EvalPreprocess(c.ImageSize)
-	if c.Channels == 1 {
-		pre = pre.Gray()
-	}
-	if c.autoencodes() {
-		pre.Mean, pre.Std = [3]float32{}, [3]float32{1, 1, 1}
-	}
-	if c.Mean == nil {
-		c.Mean = slices.Clone(pre.Mean[:c.Channels])
-	}
-	if c.Std == nil {
-		c.Std = slices.Clone(pre.Std[:c.Channels])
+	if err := c.resolveChannels(); err != nil {
+		return err
 	}
 	encoder, err := c.encoder()
 	if err != nil {
@@ -77,14 +58,12 @@ func (c *Config) Resolve(src augment.Source) error {
 		if c.Classes = src.Classes(); len(c.Classes) < 2 {
 			return fmt.Errorf("finetune: method %s needs images of two classes or more (class subfolders)", c.Method)
 		}
-	}
-	if err := c.checkChunk(); err != nil {
-		return err
-	}
-	if c.Method == MethodSupervised {
 		if err := c.validateSupervised(); err != nil {
 			return err
 		}
+	}
+	if err := c.checkChunk(); err != nil {
+		return err
 	}
 	images, err := c.TrainingImages(src)
 	if err != nil {
@@ -107,6 +86,42 @@ func (c *Config) Resolve(src augment.Source) error {
 		return err
 	}
 	return c.checkBestBy(len(src.Classes()) > 1)
+}
+
+// resolveOptimizer fills in what depends on the optimiser.
+func (c *Config) resolveOptimizer() error {
+	usual, ok := optimizers[c.Optimizer]
+	if !ok {
+		return fmt.Errorf("finetune: unknown optimizer %q: choose %s", c.Optimizer, strings.Join(slices.Sorted(maps.Keys(optimizers)), ", "))
+	}
+	if c.LR == 0 {
+		c.LR = usual.rate(c.BatchSize * c.Accumulate)
+	}
+	if c.WeightDecay < 0 {
+		c.WeightDecay = usual.decay
+	}
+	return nil
+}
+
+// resolveChannels fills in how channels are normalised.
+func (c *Config) resolveChannels() error {
+	if c.Channels != 1 && c.Channels != 3 {
+		return fmt.Errorf("finetune: channels is %d: choose 1 or 3", c.Channels)
+	}
+	pre := augment.EvalPreprocess(c.ImageSize)
+	if c.Channels == 1 {
+		pre = pre.Gray()
+	}
+	if c.autoencodes() {
+		pre.Mean, pre.Std = [3]float32{}, [3]float32{1, 1, 1}
+	}
+	if c.Mean == nil {
+		c.Mean = slices.Clone(pre.Mean[:c.Channels])
+	}
+	if c.Std == nil {
+		c.Std = slices.Clone(pre.Std[:c.Channels])
+	}
+	return nil
 }
 
 // checkBlocks refuses CheckpointActivations where the encoder has no blocks.
@@ -162,6 +177,10 @@ func (c *Config) checkBestBy(labelled bool) error {
 	return fmt.Errorf("finetune: best_by is %q: an epoch of this run has %s", c.BestBy, strings.Join(names, ", "))
 }
 
+// maxProjector is eight times the widest projector that papers have: a slip of the finger
+// asks for more memory than there is.
+const maxProjector = 1 << 16
+
 func (c *Config) validate(images int) error {
 	if err := c.checkVersion(); err != nil {
 		return fmt.Errorf("finetune: %w", err)
@@ -173,8 +192,8 @@ func (c *Config) validate(images int) error {
 		return err
 	}
 	for _, w := range c.Projector {
-		if w < 1 {
-			return fmt.Errorf("finetune: projector widths must be positive, got %v", c.Projector)
+		if w < 1 || w > maxProjector {
+			return fmt.Errorf("finetune: projector widths are %v, want 1 to %d", c.Projector, maxProjector)
 		}
 	}
 	if c.NoProjector && len(c.Projector) > 0 {
@@ -216,6 +235,7 @@ func (c *Config) validate(images int) error {
 		{"number of threads", float64(c.Threads), c.Threads >= 0},
 		{"number of workers", float64(c.Workers), c.Workers >= 0},
 		{"limit", float64(c.Limit), c.Limit >= 0},
+		{"crop", c.Crop, c.Crop >= 0 && c.Crop <= 1},
 		{"max_pixels", float64(c.MaxPixels), c.MaxPixels >= 0},
 	} {
 		if !s.ok {
@@ -224,6 +244,13 @@ func (c *Config) validate(images int) error {
 	}
 	if c.Nesterov && c.Momentum == 0 {
 		return errors.New("finetune: nesterov needs a momentum")
+	}
+	bilinear, bicubic := augment.Bilinear.String(), augment.Bicubic.String()
+	if c.Interpolation != "" && c.Interpolation != bilinear && c.Interpolation != bicubic {
+		return fmt.Errorf("finetune: unknown interpolation %q: choose %s or %s", c.Interpolation, bilinear, bicubic)
+	}
+	if err := ort.CheckDevice(c.Device); err != nil {
+		return fmt.Errorf("finetune: %w", err)
 	}
 	return c.Preprocess().Validate()
 }

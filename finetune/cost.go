@@ -27,7 +27,7 @@ func (r *Run) Cost() (Cost, error) {
 		return c, fmt.Errorf("finetune: read cost: %w", err)
 	}
 	if err := json.Unmarshal(data, &c); err != nil {
-		return Cost{}, fmt.Errorf("finetune: read cost %s: %w", r.path(fileCost), err)
+		return Cost{}, fmt.Errorf("finetune: read cost %s: %w (remove the file: what training took is unknown then)", r.path(fileCost), err)
 	}
 	return c, nil
 }
@@ -37,7 +37,7 @@ func (r *Run) Cost() (Cost, error) {
 func (t *trainer) addCost() error {
 	c, err := t.Cost()
 	if err != nil {
-		t.warn("warning: %v; it is counted anew", err)
+		t.warn("warning: what training took is counted anew: %v", err)
 	}
 	now := t.pace.now()
 	c.Seconds += (now - t.counted).Seconds()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"gorgonia.org/tensor"
@@ -53,5 +54,18 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 		if _, _, err := run.LoadCheckpoint(); err == nil {
 			t.Errorf("cut to %d bytes, and nobody noticed", n)
 		}
+	}
+}
+
+// A configuration that says that the network was imported, and not which one it is.
+func TestImportedRunWithoutNetwork(t *testing.T) {
+	c := DefaultConfig()
+	c.Method = MethodImported
+	run, err := CreateRun(filepath.Join(t.TempDir(), "run"), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenRun(run.Dir); err == nil || !strings.Contains(err.Error(), "config.yaml: the method is imported, and there is no network") {
+		t.Errorf("got %v", err)
 	}
 }

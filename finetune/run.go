@@ -38,8 +38,8 @@ type Run struct {
 // holds a run already is an error.
 func CreateRun(dir string, c Config) (*Run, error) {
 	r := &Run{Dir: dir, Config: c}
-	if _, err := os.Stat(r.path(fileConfig)); err == nil {
-		return nil, fmt.Errorf("finetune: %s holds a run already: choose another directory, or go on with it by --resume", dir)
+	if err := NoRun(dir); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(r.path(fileLast)), 0o755); err != nil {
 		return nil, fmt.Errorf("finetune: create run: %w", err)
@@ -48,11 +48,12 @@ func CreateRun(dir string, c Config) (*Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finetune: create run %s: %w", dir, err)
 	}
-	if err := writeFile(r.path(fileConfig), data); err != nil {
-		return nil, fmt.Errorf("finetune: create run: %w", err)
-	}
 	if err := r.keepONNX(); err != nil {
 		return nil, err
+	}
+	// What makes the directory a run comes last: one that failed can be tried again.
+	if err := writeFile(r.path(fileConfig), data); err != nil {
+		return nil, fmt.Errorf("finetune: create run: %w", err)
 	}
 	if filepath.Base(filepath.Dir(filepath.Clean(dir))) == RunsDir {
 		latest := filepath.Join(filepath.Dir(filepath.Clean(dir)), fileLatest)
@@ -61,6 +62,15 @@ func CreateRun(dir string, c Config) (*Run, error) {
 		}
 	}
 	return r, nil
+}
+
+// NoRun is the error of a directory that holds a run already.
+func NoRun(dir string) error {
+	r := Run{Dir: dir}
+	if _, err := os.Stat(r.path(fileConfig)); err == nil {
+		return fmt.Errorf("finetune: %s holds a run already: choose another directory, or go on with it by --resume", dir)
+	}
+	return nil
 }
 
 // OpenRun opens the run in a directory, or the newest one in RunsDir for "".
@@ -85,6 +95,9 @@ func OpenRun(dir string) (*Run, error) {
 	}
 	if r.Config, err = ParseConfig(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", r.path(fileConfig), err)
+	}
+	if r.Config.Method == MethodImported && r.Config.Imported == nil {
+		return nil, fmt.Errorf("finetune: %s: the method is %s, and there is no network under imported: import it again", r.path(fileConfig), MethodImported)
 	}
 	if r.Config.ImageSize > 0 && r.Config.Augment.IsZero() && len(r.Config.Views) == 0 {
 		// A run from before the key: it had the default.

@@ -288,7 +288,7 @@ func (t *trainer) batch(ctx context.Context, in engine.Tensors) error {
 	}
 	loss := float64(out[train.OutputLoss].Float32s()[0])
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return badLoss{fmt.Errorf("finetune: the loss is %g at step %d: %s; the newest checkpoint is from before; try a lower learning rate (it is %g)",
+		return badLoss{fmt.Errorf("finetune: the loss is %g at step %d: %s; what is saved is from before; try a lower learning rate (it is %g)",
 			loss, t.at.Step+1, t.diagnose(ctx, in), c.LR)}
 	}
 	t.last, t.views = out, in[train.InputViews]

@@ -64,7 +64,7 @@ whole, without a crop, unless --preprocess says otherwise.`,
 	fl.Float64Var(&f.opt.Ridge, "ridge", 0.01, "padim: added to the variances")
 	fl.Float64Var(&f.opt.Coreset, "coreset", 0.1, "patchcore: share of the patches that is kept; 1: all")
 	fl.StringVar(&f.memory, "memory", "1GiB", "patchcore: bound on the patches held while fitting; beyond it a random part is")
-	fl.IntVar(&f.opt.Neighbors, "neighbors", 0, "knn: neighbours that count (default 1); patchcore: in the weight of the score (default 9; 1: no weight)")
+	fl.IntVar(&f.opt.Neighbors, "neighbors", 0, "knn: neighbours that count (default 1); patchcore: in the weight of the score (default 9, of a smaller memory all; 1: no weight)")
 	fl.StringVar(&f.opt.Error, "error", detector.ErrorMSE, "autoencoder: mse or ssim")
 	fl.Float64Var(&f.opt.Sigma, "sigma", 0, "smoothing of the heatmap in pixels (default 4 at 224 pixels, in proportion; -1: none)")
 	fl.IntVar(&f.opt.Tile, "tile", 0, "look at large images in tiles of so many pixels, each resized for the encoder; 0: as a whole")
@@ -126,6 +126,9 @@ func (f *fitFlags) run(ctx context.Context, s streams, g *global, args []string)
 			return err
 		}
 		done = append(done, fitted{j, r})
+		if r.Warning != "" {
+			fmt.Fprintf(s.err, "warning: %s: %s\n", j.output, r.Warning)
+		}
 		if !g.json {
 			if err := done[len(done)-1].print(s.out); err != nil {
 				return err
@@ -241,7 +244,8 @@ func fitsJSON(done []fitted) any {
 			Skipped   int     `json:"skipped"`
 			Threshold float64 `json:"threshold"`
 			Source    string  `json:"threshold_source"`
-		}{d.output, d.Method, d.Features, d.Images, d.Held, d.Skipped, d.Threshold, d.Source}
+			Warning   string  `json:"warning,omitempty"`
+		}{d.output, d.Method, d.Features, d.Images, d.Held, d.Skipped, d.Threshold, d.Source, d.Warning}
 	}
 	if len(done) == 1 {
 		return object(done[0])
@@ -259,6 +263,6 @@ func (d fitted) print(w io.Writer) error {
 	if d.Bank != "" {
 		fmt.Fprintf(w, ", keeps %s", d.Bank)
 	}
-	_, err := fmt.Fprintf(w, "\nthreshold %.6g: %s\nnext: sslrt anomaly score %s IMAGES --output scores.csv\n", d.Threshold, d.Source, d.output)
+	_, err := fmt.Fprintf(w, "\nthreshold %.6g: %s\nnext: sslrt anomaly score %s IMAGES --output scores.csv\n", d.Threshold, d.Source, shellWord(d.output))
 	return err
 }

@@ -78,6 +78,9 @@ func (f *scoreFlags) run(ctx context.Context, s streams, g *global, args []strin
 		}
 		opt.Threshold = &f.threshold
 	}
+	if err := checkFolders(f.heatmaps, f.maps, f.masks, f.sheets); err != nil {
+		return err
+	}
 	src, err := f.data.open(args[1:], "", s)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 func newAnomalyThreshold(s streams, g *global) *cobra.Command {
 	var value, pixel float64
 	var output string
+	var force bool
 	cmd := &cobra.Command{
 		Use:   "threshold DETECTOR.onnx",
 		Short: "Show a detector's threshold, or write another one into it",
@@ -36,7 +37,7 @@ fitted anew. sslrt anomaly score --threshold sets it for one run only.`,
 				return fmt.Errorf("anomaly threshold: %s is no detector (sslrt anomaly fit makes one)", path)
 			}
 			change := cmd.Flags().Changed("set")
-			if !change && (output != "" || cmd.Flags().Changed("pixel")) {
+			if !change && (output != "" || force || cmd.Flags().Changed("pixel")) {
 				return usagef("give the new threshold by --set")
 			}
 			was := *info.Threshold
@@ -51,11 +52,11 @@ fitted anew. sslrt anomaly score --threshold sets it for one run only.`,
 				if info, err = onnx.ReadInfo(m); err != nil {
 					return err
 				}
-				to, force := path, true
+				to := path
 				if output != "" {
-					to, force = output, false
+					to = output
 				}
-				if err := engine.WriteVerified(to, m, force, nil); err != nil {
+				if err := engine.WriteVerified(to, m, force || output == "", nil); err != nil {
 					return err
 				}
 				path = to
@@ -83,5 +84,6 @@ fitted anew. sslrt anomaly score --threshold sets it for one run only.`,
 	fl.Float64Var(&value, "set", 0, "the new threshold")
 	fl.Float64Var(&pixel, "pixel", 0, "the new threshold of the heatmap's pixels, for masks")
 	fl.StringVarP(&output, "output", "o", "", "write a copy instead of changing the file")
+	fl.BoolVar(&force, "force", false, "replace a copy that exists")
 	return cmd
 }

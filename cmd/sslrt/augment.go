@@ -23,12 +23,18 @@ func newAugment(s streams, g *global) *cobra.Command {
 	return cmd
 }
 
+// previewFlags are the flags of augment preview.
+type previewFlags struct {
+	data                   dataFlags
+	output, policy, config string
+	set                    []string
+	size, count, views     int
+	seed                   uint64
+	ownViews               bool // --views was given
+}
+
 func newAugmentPreview(s streams, g *global) *cobra.Command {
-	var data dataFlags
-	var output, policy, config string
-	var set []string
-	var size, count, views int
-	var seed uint64
+	var f previewFlags
 	cmd := &cobra.Command{
 		Use:   "preview DATA...",
 		Short: "Draw images beside augmented views of them",
@@ -44,67 +50,78 @@ the transforms.`,
   sslrt augment preview photos/ --config runs/first/config.yaml`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if size < 0 || size > 1024 || count < 1 || count > 1000 || views < 1 || views > 100 {
-				return usagef("got --image-size %d, --count %d, --views %d: want 1 to 1024 (0: by the images), 1 to 1000, 1 to 100", size, count, views)
-			}
-			if err := wantSuffix("output", output, ".png"); err != nil {
-				return err
-			}
-			c := finetune.DefaultConfig()
-			if err := previewConfig(&c, config, policy, set); err != nil {
-				return err
-			}
-			if len(c.Views) > 0 && cmd.Flags().Changed("views") {
-				return usagef("--views goes with one policy for all views: the configuration says how many there are")
-			}
-			src, err := data.open(args, "train", s)
-			if err != nil {
-				return err
-			}
-			defer src.Close()
-			if size != 0 {
-				c.ImageSize = size
-			}
-			if c.ImageSize == 0 {
-				if c.ImageSize, err = finetune.UsualSize(src); err != nil {
-					return err
-				}
-			}
-			plan, err := c.PreviewViews(views)
-			if err != nil {
-				return err
-			}
-			sheet, err := finetune.Preview(src, plan, c.ImageSize, min(count, src.Len()), seed)
-			if err != nil {
-				return err
-			}
-			if err := writePNG(output, sheet.ToImage()); err != nil {
-				return err
-			}
-			if g.json {
-				return printJSON(s.out, struct {
-					Path   string `json:"path"`
-					Policy string `json:"policy"`
-				}{output, plan.String()})
-			}
-			fmt.Fprintf(s.out, "wrote %s, %dx%d pixels\n", output, sheet.W, sheet.H)
-			for _, v := range plan {
-				fmt.Fprintf(s.out, "policy: %v\n", v)
-			}
-			return nil
+			f.ownViews = cmd.Flags().Changed("views")
+			return f.run(s, g, args)
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVarP(&output, "output", "o", "preview.png", "PNG file to write")
-	fl.StringVar(&policy, "augment", "", "preset, file with a policy, or policy")
-	fl.StringVar(&config, "config", "", "read augment, views and image_size from a file, such as a run's config.yaml")
-	fl.StringArrayVar(&set, "set", nil, "override a setting of the configuration: key=value; may be repeated")
-	fl.IntVar(&size, "image-size", 0, "pixels of a view (0: the first image's up to 64, else 128)")
-	fl.IntVar(&count, "count", 32, "images")
-	fl.IntVar(&views, "views", 2, "views of each image")
-	fl.Uint64Var(&seed, "seed", 0, "of everything random")
-	data.register(fl, true)
+	fl.StringVarP(&f.output, "output", "o", "preview.png", "PNG file to write")
+	fl.StringVar(&f.policy, "augment", "", "preset, file with a policy, or policy")
+	fl.StringVar(&f.config, "config", "", "read augment, views and image_size from a file, such as a run's config.yaml")
+	fl.StringArrayVar(&f.set, "set", nil, "override a setting of the configuration: key=value; may be repeated")
+	fl.IntVar(&f.size, "image-size", 0, "pixels of a view (0: the first image's up to 64, else 128)")
+	fl.IntVar(&f.count, "count", 32, "images")
+	fl.IntVar(&f.views, "views", 2, "views of each image")
+	fl.Uint64Var(&f.seed, "seed", 0, "of everything random")
+	f.data.register(fl, true)
 	return cmd
+}
+
+func (f *previewFlags) run(s streams, g *global, args []string) error {
+	if f.size < 0 || f.size > 1024 || f.count < 1 || f.count > 1000 || f.views < 1 || f.views > 100 {
+		return usagef("got --image-size %d, --count %d, --views %d: want 1 to 1024 (0: by the images), 1 to 1000, 1 to 100", f.size, f.count, f.views)
+	}
+	if err := wantSuffix("output", f.output, ".png"); err != nil {
+		return err
+	}
+	c := finetune.DefaultConfig()
+	if err := previewConfig(&c, f.config, f.policy, f.set); err != nil {
+		return err
+	}
+	if len(c.Views) > 0 && f.ownViews {
+		return usagef("--views goes with one policy for all views: the configuration says how many there are")
+	}
+	src, err := f.data.open(args, "train", s)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	if f.size != 0 {
+		c.ImageSize = f.size
+	}
+	if c.ImageSize == 0 {
+		if c.ImageSize, err = finetune.UsualSize(src); err != nil {
+			return err
+		}
+	}
+	plan, err := c.PreviewViews(f.views)
+	if err != nil {
+		return err
+	}
+	count := min(f.count, src.Len())
+	side := int64(max(c.ImageSize, 64)) // smaller ones are enlarged
+	if pixels := int64(count*(1+plan.Len())) * side * side; pixels > augment.MaxPixels {
+		return fmt.Errorf("augment preview: a sheet of %d images with %d views of %d pixels has %d pixels, want %d at most: choose a smaller --count, --views or --image-size",
+			count, plan.Len(), c.ImageSize, pixels, augment.MaxPixels)
+	}
+	sheet, err := finetune.Preview(src, plan, c.ImageSize, count, f.seed)
+	if err != nil {
+		return err
+	}
+	if err := writePNG(f.output, sheet.ToImage()); err != nil {
+		return err
+	}
+	if g.json {
+		return printJSON(s.out, struct {
+			Path   string `json:"path"`
+			Policy string `json:"policy"`
+		}{f.output, plan.String()})
+	}
+	fmt.Fprintf(s.out, "wrote %s, %dx%d pixels\n", f.output, sheet.W, sheet.H)
+	for _, v := range plan {
+		fmt.Fprintf(s.out, "policy: %v\n", v)
+	}
+	return nil
 }
 
 // previewConfig puts --config, --augment and --set over c, in this order.

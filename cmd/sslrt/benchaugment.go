@@ -274,7 +274,7 @@ func drawPictures(n, w, h int) []*augment.Image {
 		m := augment.NewImage(w, h)
 		for y := range h {
 			for x := range w {
-				noise := float64(uint32((x*7919+y*104729+i*15485863)*2654435761) >> 28)
+				noise := float64((uint32(x)*7919 + uint32(y)*104729 + uint32(i)*15485863) * 2654435761 >> 28)
 				for c, k := range [3][2]float64{{31, 23}, {47, 19}, {17, 41}} {
 					v := 128 + 90*math.Sin(float64(x)/k[0]+float64(c+i))*math.Cos(float64(y)/k[1]) + noise
 					m.Pix[(y*w+x)*3+c] = uint8(min(max(v, 0), 255))

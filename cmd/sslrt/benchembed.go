@@ -27,6 +27,7 @@ type embedBench struct {
 	images int
 	rounds int
 	cold   int
+	lib    string // ONNX Runtime's, that the processes of cold starts take too
 }
 
 func newBenchEmbed(s streams, g *global) *cobra.Command {
@@ -57,6 +58,7 @@ and the cold start the least.`,
 				return err
 			}
 			defer src.Close()
+			b.lib = g.lib
 			r, err := b.run(cmd.Context(), args[0], augment.First(src, b.images))
 			if err != nil {
 				return err
@@ -182,7 +184,7 @@ func (b *embedBench) coldStarts(ctx context.Context, model string, src augment.S
 		}
 	}
 	args := []string{os.Args[0], "embed", model, image, "--output", filepath.Join(dir, "image.npy"), "--device", b.device, "--threads", fmt.Sprint(b.threads)}
-	for _, f := range []struct{ flag, value string }{{"--layer", b.layer}, {"--image-size", b.size}, {"--mean", b.mean}, {"--std", b.std}} {
+	for _, f := range []struct{ flag, value string }{{"--layer", b.layer}, {"--image-size", b.size}, {"--mean", b.mean}, {"--std", b.std}, {"--ort-lib", b.lib}} {
 		if f.value != "" {
 			args = append(args, f.flag, f.value)
 		}

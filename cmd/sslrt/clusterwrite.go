@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/csv"
-	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,6 +17,7 @@ import (
 	"github.com/sslrt/sslrt/augment"
 	"github.com/sslrt/sslrt/finetune/cluster"
 	"github.com/sslrt/sslrt/finetune/distance"
+	"github.com/sslrt/sslrt/finetune/engine"
 	"github.com/sslrt/sslrt/models/onnx"
 	"github.com/sslrt/sslrt/runtime"
 )
@@ -88,26 +87,12 @@ func (f *clusterFlags) writeModel(ctx context.Context, s streams, c *clustering)
 		}
 		f.keepPreprocess(m, c.v.enc)
 	}
-	// In a folder of its own the file has its name, which data beside it repeat.
-	dir, err := os.MkdirTemp(filepath.Dir(f.output), ".clusters-*")
-	if err != nil {
-		return fmt.Errorf("cluster: write %s: %w", f.output, err)
-	}
-	defer os.RemoveAll(dir)
-	written := filepath.Join(dir, filepath.Base(f.output))
-	if err := onnx.WriteFile(written, m); err != nil {
-		return err
-	}
-	if err := f.verify(ctx, s, c, written); err != nil {
-		return fmt.Errorf("cluster: verify %s: %w", f.output, err)
-	}
-	for _, suffix := range []string{".data", ""} {
-		err := os.Rename(written+suffix, f.output+suffix)
-		if err != nil && !(suffix != "" && errors.Is(err, os.ErrNotExist)) {
-			return fmt.Errorf("cluster: %w", err)
+	return engine.WriteVerified(f.output, m, f.force, func(file string) error {
+		if err := f.verify(ctx, s, c, file); err != nil {
+			return fmt.Errorf("compare it with the clustering: %w", err)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // keepPreprocess writes how pixels become the input into the file, which flags may have

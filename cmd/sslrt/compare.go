@@ -41,8 +41,9 @@ func newCompare(s streams, g *global) *cobra.Command {
 		Long: `Compare embeds the same labelled images with several encoders, of runs or ONNX
 files, and prints one table: nearest neighbours, a linear probe with all labels and
 with 1 % of them, clusters, one class against the others, the time to embed an image,
-and the time and memory that training a run took ("-" where unknown). Beside them stand the network of the first run with random weights, and the raw
-pixels. All are measured alike; the protocol is printed.`,
+and the time and memory that training a run took ("-" where unknown). Beside them stand
+the network of the first run with random weights, and the raw pixels. All are measured
+alike; the protocol is printed.`,
 		Example: `  sslrt compare runs/first runs/second --train photos/train --test photos/test --csv table.csv`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), s, g, args) },
@@ -75,6 +76,9 @@ func (f *compareFlags) run(ctx context.Context, s streams, g *global, args []str
 	if f.limit < 0 {
 		return usagef("got --limit %d: want 0 or more", f.limit)
 	}
+	if err := checkFree(true, f.csv); err != nil {
+		return err
+	}
 	train, test, err := openSets(&f.data, f.train, f.test, s)
 	if err != nil {
 		return err
@@ -94,6 +98,13 @@ func (f *compareFlags) run(ctx context.Context, s streams, g *global, args []str
 	models, err := f.models(ctx, dir, args)
 	if err != nil {
 		return err
+	}
+	for _, m := range models { // before the work, which takes long
+		enc, err := f.load(m)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+		enc.Close()
 	}
 	var rows []compared
 	skipped := 0
@@ -168,19 +179,24 @@ func (f *compareFlags) models(ctx context.Context, dir string, args []string) ([
 	return append(out, namedModel{name: "raw pixels", path: pixels, size: strconv.Itoa(size)}), nil
 }
 
-func (f *compareFlags) measure(ctx context.Context, s streams, m namedModel, train, test augment.Source) (compared, int, error) {
+// load opens an encoder as all of them are.
+func (f *compareFlags) load(m namedModel) (*runtime.Encoder, error) {
 	flags := f.encoderFlags
 	if m.size != "" && flags.size == "" {
 		flags.size = m.size
 	}
+	return flags.load(m.path)
+}
+
+func (f *compareFlags) measure(ctx context.Context, s streams, m namedModel, train, test augment.Source) (compared, int, error) {
 	row := compared{name: m.name, cost: m.cost}
-	enc, err := flags.load(m.path)
+	enc, err := f.load(m)
 	if err != nil {
 		return row, 0, err
 	}
 	defer enc.Close()
 	started := time.Now()
-	e := evaluateFlags{encoderFlags: flags}
+	e := evaluateFlags{encoderFlags: f.encoderFlags}
 	sets, err := e.embedSets(ctx, s, enc, train, test)
 	if err != nil {
 		return row, 0, err

@@ -31,7 +31,8 @@ order of the data, by the suffix of the output:
 
 DATA is a folder (class subfolders are labels), an image, a zip or tar of images,
 WebDataset shards, CIFAR batches, MNIST-style IDX files, .npz or .npy arrays, a text
-file of paths, a pattern, or - for paths on standard input. Images that cannot be read are listed and left out (exit code 3).`,
+file of paths, a pattern, or - for paths on standard input. Images that cannot be read
+are listed and left out (exit code 3).`,
 		Example: `  sslrt embed encoder.onnx photos/ --output photos.npy
   sslrt embed encoder.onnx testdata/fashion-mnist --split test -o test.csv
   find photos -name '*.jpg' | sslrt embed encoder.onnx - -o -`,

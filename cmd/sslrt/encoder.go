@@ -3,8 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
 	goruntime "runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -77,6 +81,9 @@ func (f *encoderFlags) loadFor(path string, images int) (*runtime.Encoder, error
 	if isPixels(path) {
 		return loadPixels(opt)
 	}
+	if exists(filepath.Join(path, "config.yaml")) {
+		return nil, fmt.Errorf("%s is a run, want an ONNX file: sslrt export encoder.onnx --run %s writes it", path, shellWord(path))
+	}
 	return runtime.Load(path, opt)
 }
 
@@ -140,6 +147,10 @@ func (f *encoderFlags) options() (runtime.Options, error) {
 		key, value, ok := strings.Cut(entry, "=")
 		if !ok {
 			return runtime.Options{}, usagef("--preprocess %s: want KEY=VALUE", entry)
+		}
+		known := (augment.Preprocess{}).Metadata()
+		if _, ok := known[key]; !ok {
+			return runtime.Options{}, usagef("--preprocess %s: unknown key %q: choose %s", entry, key, oneOf(slices.Sorted(maps.Keys(known))))
 		}
 		opt.Preprocess[key] = value
 	}

@@ -151,6 +151,9 @@ func (f *evaluateFlags) check(model string) (share float64, err error) {
 			return 0, usagef("got --C %g: want more than 0", c)
 		}
 	}
+	if isPixels(model) && f.protocol == protocolFinetune {
+		return 0, usagef("--protocol %s trains an encoder: %s is none", protocolFinetune, pixels)
+	}
 	if isPixels(model) && f.results.output != "" {
 		return 0, usagef("--output writes the encoder with a classifier behind it: %s is no encoder, leave it out", pixels)
 	}

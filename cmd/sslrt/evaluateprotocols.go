@@ -68,7 +68,7 @@ func (f *evaluateFlags) linear(ctx context.Context, s streams, l *labelledSets) 
 	defer bar.close()
 	p, err := probe.FitLinear(ctx, l.train.X, l.trainLabels, l.train.Dim, probe.LinearOptions{
 		Classes: len(l.learned), C: f.penalties, Seed: f.seed,
-		Progress: func(_ string, done, total int) { bar.total = total; bar.set(done) },
+		Progress: func(_ string, done, total int) { bar.of(total); bar.set(done) },
 	})
 	if err != nil {
 		return nil, err

@@ -61,27 +61,8 @@ PyTorch or safetensors; see sslrt import for how it is read.`,
   sslrt export moco.onnx --checkpoint checkpoint_0199.pth.tar`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case checkpoint != "" && run != "":
-				return usagef("--checkpoint and --run: choose one")
-			case checkpoint == "" && len(read.given()) > 0:
-				return usagef("%s: for weights that others trained, with --checkpoint FILE", strings.Join(read.given(), ", "))
-			case to != "onnx" && to != "safetensors":
-				return usagef("--to is %q: choose onnx or safetensors", to)
-			case to == "safetensors" && opt.Part == onnx.KindTrainStep:
-				return usagef("--to safetensors writes weights, which --part %s is not: choose another part", opt.Part)
-			case to == "safetensors" && strings.EqualFold(filepath.Ext(args[0]), ".onnx"):
-				return usagef("--to safetensors would write %s, which is no name of an ONNX file's: call it .safetensors", args[0])
-			case to == "safetensors" && changedAny(cmd, "input", "opset", "fold-batchnorm"):
-				return usagef("--to safetensors writes the weights as they are: leave out --input, --opset and --fold-batchnorm")
-			case checkpoint != "" && changedAny(cmd, "weights"):
-				return usagef("--weights chooses among a run's, --checkpoint is one file: leave it out")
-			case !slices.Contains(exportParts, opt.Part):
-				return usagef("--part is %q: choose %s", opt.Part, strings.Join(exportParts, ", "))
-			case opt.Weights != finetune.WeightsLast && opt.Weights != finetune.WeightsBest:
-				return usagef("--weights is %q: choose %s or %s", opt.Weights, finetune.WeightsLast, finetune.WeightsBest)
-			case opt.Model.Input != onnx.InputFloat && opt.Model.Input != onnx.InputUint8:
-				return usagef("--input is %q: choose %s or %s", opt.Model.Input, onnx.InputFloat, onnx.InputUint8)
+			if err := checkExport(cmd, args[0], checkpoint, run, to, &read, &opt); err != nil {
+				return err
 			}
 			opt.Version = programVersion()
 			opt.Model.KeepBatchNorm = !fold
@@ -120,6 +101,35 @@ PyTorch or safetensors; see sslrt import for how it is read.`,
 	f.BoolVar(&opt.Force, "force", false, "replace a file that exists")
 	f.BoolVar(&opt.NoVerify, "no-verify", false, "write the file without running it")
 	return cmd
+}
+
+// checkExport refuses flags that contradict each other, before anything is read.
+func checkExport(cmd *cobra.Command, path, checkpoint, run, to string, read *checkpointFlags, opt *finetune.ExportOptions) error {
+	switch {
+	case checkpoint != "" && run != "":
+		return usagef("--checkpoint and --run: choose one")
+	case checkpoint == "" && len(read.given()) > 0:
+		return usagef("%s: for weights that others trained, with --checkpoint FILE", strings.Join(read.given(), ", "))
+	case to != "onnx" && to != "safetensors":
+		return usagef("--to is %q: choose onnx or safetensors", to)
+	case to == "safetensors" && opt.Part == onnx.KindTrainStep:
+		return usagef("--to safetensors writes weights, which --part %s is not: choose another part", opt.Part)
+	case to == "safetensors" && strings.EqualFold(filepath.Ext(path), ".onnx"):
+		return usagef("--to safetensors writes no ONNX file: call %s .safetensors", path)
+	case to == "onnx" && strings.EqualFold(filepath.Ext(path), ".safetensors"):
+		return usagef("%s would be an ONNX file: call it .onnx, or write weights by --to safetensors", path)
+	case to == "safetensors" && changedAny(cmd, "input", "opset", "fold-batchnorm"):
+		return usagef("--to safetensors writes the weights as they are: leave out --input, --opset and --fold-batchnorm")
+	case checkpoint != "" && changedAny(cmd, "weights"):
+		return usagef("--weights chooses among a run's, --checkpoint is one file: leave it out")
+	case !slices.Contains(exportParts, opt.Part):
+		return usagef("--part is %q: choose %s", opt.Part, strings.Join(exportParts, ", "))
+	case opt.Weights != finetune.WeightsLast && opt.Weights != finetune.WeightsBest:
+		return usagef("--weights is %q: choose %s or %s", opt.Weights, finetune.WeightsLast, finetune.WeightsBest)
+	case opt.Model.Input != onnx.InputFloat && opt.Model.Input != onnx.InputUint8:
+		return usagef("--input is %q: choose %s or %s", opt.Model.Input, onnx.InputFloat, onnx.InputUint8)
+	}
+	return nil
 }
 
 // changedAny says whether one of the flags was given.

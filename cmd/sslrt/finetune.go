@@ -21,7 +21,7 @@ import (
 // their names.
 type finetuneFlags struct {
 	pretrainOptions
-	model   string // what evaluate was given, in place of a run of it
+	model   string // what evaluate was given, whose run is thrown away; "" for finetune
 	labels  string
 	test    []string
 	results resultFlags
@@ -132,7 +132,12 @@ func (f *finetuneFlags) start(ctx context.Context, s streams, g *global, from st
 		return err
 	}
 	result, err := train(ctx, s, run, src)
-	if err != nil {
+	switch {
+	case err != nil && f.model == "":
+		return howToGoOn(ctx, run, err)
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("evaluate: stopped, nothing is kept (sslrt finetune keeps its run, which can go on): %w", context.Cause(ctx))
+	case err != nil:
 		return err
 	}
 	f.enc.inputs.add(src.Len(), result.Skipped)

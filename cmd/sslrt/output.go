@@ -88,24 +88,72 @@ func checkResults(path string, g *global, suffixes ...string) error {
 	case path == "-":
 		return nil
 	}
-	return wantSuffix("output", path, suffixes...)
+	if err := wantSuffix("output", path, suffixes...); err != nil {
+		return err
+	}
+	return checkFree(true, path)
 }
 
-// checkFree is the error of outputs that are there already, unless force writes over
-// them, and of those whose folder is not there.
+// checkFree is the error of outputs that could not be written in the end, so that no work
+// is lost: those that are there already, unless force writes over them, those that are no
+// files, and those whose folder is not there or takes no files.
 func checkFree(force bool, paths ...string) error {
 	for _, p := range paths {
 		if p == "" {
 			continue
 		}
+		switch info, err := os.Stat(p); {
+		case err == nil && info.IsDir():
+			return fmt.Errorf("write %s: it is a folder, want the name of a file", p)
+		case err == nil && !info.Mode().IsRegular():
+			return fmt.Errorf("write %s: it is there and is no file", p)
+		}
 		if _, err := os.Lstat(p); err == nil && !force {
 			return fmt.Errorf("%s exists: --force writes over it", p)
 		}
-		if _, err := os.Stat(filepath.Dir(p)); err != nil {
-			return fmt.Errorf("write %s: %w", p, pathless(err))
+		if err := takesFiles(filepath.Dir(p)); err != nil {
+			return fmt.Errorf("write %s: %w", p, err)
 		}
 	}
 	return nil
+}
+
+// checkFolders is the error of folders that could not be made or written into.
+func checkFolders(paths ...string) error {
+	for _, p := range paths {
+		if p == "" {
+			continue
+		}
+		there := filepath.Clean(p) // or the folder in which it will be made
+		for !exists(there) && filepath.Dir(there) != there {
+			there = filepath.Dir(there)
+		}
+		if err := takesFiles(there); err != nil {
+			return fmt.Errorf("write into %s: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// takesFiles is the error of a folder in which no file can be made.
+func takesFiles(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return pathless(err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is a file, want a folder", dir)
+	}
+	f, err := os.CreateTemp(dir, ".sslrt-*")
+	if err != nil {
+		return pathless(err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // pathless is an error without the path that it names.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -133,57 +132,25 @@ func (o *pretrainOptions) gave(key string) bool {
 const crosscheckBatch = 16
 
 func pretrain(ctx context.Context, o pretrainOptions, s streams, g *global) error {
-	var run *finetune.Run
-	c := finetune.DefaultConfig()
-	if o.resume {
-		if o.run == "" {
-			return usagef("--resume needs --run DIR")
-		}
-		if o.dryRun {
-			return usagef("--dry-run plans a new run: leave out --resume")
-		}
-		var err error
-		if run, err = finetune.OpenRun(o.run); err != nil {
-			return err
-		}
-		c = run.Config
+	if o.crosscheck < 0 {
+		return usagef("got --crosscheck %d: want 0 steps or more", o.crosscheck)
 	}
-	if err := o.configure(&c); err != nil {
+	run, c, given, err := o.settings()
+	if err != nil {
 		return err
-	}
-	if len(c.Data) == 0 {
-		return usagef("pretrain needs DATA: a folder of images, for example")
-	}
-	given := c
-	if run != nil {
-		c = run.Config
 	}
 	src, err := c.Open(s.in)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	if run != nil {
-		if err := checkResumed(run, given, src); err != nil {
-			return err
-		}
-	}
-	if run == nil && c.Init != "" && o.config == "" && c.Imported == nil && !o.choseNetwork() {
-		if err := c.AdoptNetwork(); err != nil {
-			return err
-		}
-	}
-	if err := c.Resolve(src); err != nil {
-		return err
-	}
 	if run == nil {
-		cov, err := c.Initial()
-		if err != nil {
-			return err
-		}
-		if cov != nil {
-			fmt.Fprint(s.err, cov.Table())
-		}
+		err = o.begin(&c, src, s)
+	} else if err = checkResumed(run, given, src); err == nil {
+		err = c.Resolve(src)
+	}
+	if err != nil {
+		return err
 	}
 	if o.crosscheck > 0 {
 		a, err := finetune.CrossCheck(ctx, c, src, crosscheckBatch, o.crosscheck)
@@ -203,7 +170,7 @@ func pretrain(ctx context.Context, o pretrainOptions, s streams, g *global) erro
 	}
 	result, err := train(ctx, s, run, src)
 	if err != nil {
-		return err
+		return howToGoOn(ctx, run, err)
 	}
 	if g.json {
 		err = printJSON(s.out, newPretrainResult(result))
@@ -216,19 +183,75 @@ func pretrain(ctx context.Context, o pretrainOptions, s streams, g *global) erro
 	return err
 }
 
-// train trains a run and shows its progress; the error of one that can go on says how.
+// settings returns the configuration of a new run, or of the one to resume and what the
+// command line gives beside it.
+func (o *pretrainOptions) settings() (run *finetune.Run, c, given finetune.Config, err error) {
+	given = finetune.DefaultConfig()
+	switch {
+	case !o.resume && o.run != "" && !o.dryRun:
+		err = finetune.NoRun(o.run)
+	case !o.resume:
+	case o.run == "":
+		err = usagef("--resume needs --run DIR")
+	case o.dryRun:
+		err = usagef("--dry-run plans a new run: leave out --resume")
+	default:
+		if run, err = finetune.OpenRun(o.run); err == nil {
+			given = run.Config
+		}
+	}
+	if err == nil {
+		err = o.configure(&given)
+	}
+	if err == nil && len(given.Data) == 0 {
+		err = usagef("pretrain needs DATA: a folder of images, for example")
+	}
+	c = given
+	if run != nil {
+		c = run.Config
+	}
+	return run, c, given, err
+}
+
+// begin completes the configuration of a new run, and says what it starts from.
+func (o *pretrainOptions) begin(c *finetune.Config, src augment.Source, s streams) error {
+	if c.Init != "" && o.config == "" && c.Imported == nil && !o.choseNetwork() {
+		if err := c.AdoptNetwork(); err != nil {
+			return err
+		}
+	}
+	if err := c.Resolve(src); err != nil {
+		return err
+	}
+	cov, err := c.Initial()
+	if err != nil {
+		return err
+	}
+	if cov != nil {
+		fmt.Fprint(s.err, cov.Table())
+	}
+	return nil
+}
+
+// train trains a run and shows its progress.
 func train(ctx context.Context, s streams, run *finetune.Run, src augment.Source) (*finetune.Result, error) {
 	report := newTrainReport(s.err, &run.Config)
-	result, err := finetune.Pretrain(ctx, run, src, report.events())
-	report.finish()
+	defer report.finish()
+	return finetune.Pretrain(ctx, run, src, report.events())
+}
+
+// howToGoOn adds to the error of a run how it can go on, or that it cannot.
+func howToGoOn(ctx context.Context, run *finetune.Run, err error) error {
 	goOn := "sslrt pretrain --resume --run " + shellWord(run.Dir)
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case ctx.Err() != nil:
 		err = fmt.Errorf("%w\ngo on with: %s", err, goOn)
 	case errors.Is(err, syscall.ENOSPC):
 		err = fmt.Errorf("%w\nmake room, then go on with: %s", err, goOn)
+	case !exists(run.CheckpointPath()):
+		err = fmt.Errorf("%w\nnothing is saved in %s: remove it, or give another --run, to try again", err, run.Dir)
 	}
-	return result, err
+	return err
 }
 
 // pretrainResult is what pretrain prints under --json.
@@ -259,7 +282,7 @@ func newPretrainResult(r *finetune.Result) pretrainResult {
 // newRun makes the run directory.
 func newRun(dir string, c finetune.Config, src augment.Source) (*finetune.Run, error) {
 	if dir == "" {
-		dir = filepath.Join(finetune.RunsDir, c.Method+"-"+c.Encoder+"-"+time.Now().Format("20060102-150405"))
+		dir = filepath.Join(finetune.RunsDir, c.Method+"-"+c.EncoderName()+"-"+time.Now().Format("20060102-150405"))
 		for base, i := dir, 2; exists(dir); i++ { // begun in the same second, or the clock went back
 			dir = fmt.Sprintf("%s-%d", base, i)
 		}
@@ -269,9 +292,4 @@ func newRun(dir string, c finetune.Config, src augment.Source) (*finetune.Run, e
 		return nil, err
 	}
 	return run, run.WritePreview(src)
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }

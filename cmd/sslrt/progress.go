@@ -47,6 +47,14 @@ func (p *progress) set(done int) {
 	}
 }
 
+// of says that there are so many in total, where that is known late.
+func (p *progress) of(total int) {
+	p.total = total
+	if p.bar != nil {
+		p.bar.ChangeMax(total)
+	}
+}
+
 // printf writes a message between the progress.
 func (p *progress) printf(format string, args ...any) {
 	if p.bar != nil {

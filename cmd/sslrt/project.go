@@ -93,6 +93,9 @@ func (f *projectFlags) check() error {
 	if err := errors.Join(wantSuffix("plot", f.plot, ".png"), wantSuffix("output", f.output, embeddingFiles...)); err != nil {
 		return err
 	}
+	if err := checkFolders(f.tensorboard); err != nil {
+		return err
+	}
 	paths := []string{f.plot, f.output}
 	if _, err := os.Stat(f.tensorboard); err == nil {
 		paths = append(paths, filepath.Join(f.tensorboard, "projector_config.pbtxt"))
@@ -128,6 +131,10 @@ func (f *projectFlags) run(ctx context.Context, s streams, g *global, args []str
 	if err := v.openImages(f.images, &f.data, s); err != nil {
 		return err
 	}
+	m, err := f.picture(v)
+	if err != nil {
+		return err
+	}
 	p := &projected{Method: f.method, Vectors: v.Len(), Size: v.Dim, Skipped: f.inputs.skipped, Protocol: v.what}
 	if f.plot != "" || f.output != "" {
 		if err := f.project(ctx, s, v, p); err != nil {
@@ -140,7 +147,7 @@ func (f *projectFlags) run(ctx context.Context, s streams, g *global, args []str
 		}
 	}
 	if f.plot != "" {
-		if err := f.draw(v, p); err != nil {
+		if err := f.draw(m, p); err != nil {
 			return err
 		}
 	}
@@ -225,9 +232,28 @@ func (f *projectFlags) writeCoordinates(v *vectors, p *projected) error {
 	return out.Close()
 }
 
-func (f *projectFlags) draw(v *vectors, p *projected) error {
+// picture is the plot but for the places of its points, which are long to compute: what
+// is wrong with --clusters and --thumbnails is found before them. It is nil without --plot.
+func (f *projectFlags) picture(v *vectors) (*project.Picture, error) {
+	if f.plot == "" {
+		return nil, nil
+	}
 	m := &project.Picture{Title: fmt.Sprintf("%d images, %s", v.Len(), v.what)}
-	for i := range v.Len() {
+	if err := f.groups(v, m); err != nil {
+		return nil, err
+	}
+	if f.thumbnails {
+		pics := newPictures(v)
+		if _, err := pics.image(0); err != nil {
+			return nil, fmt.Errorf("project: --thumbnails: %w", err)
+		}
+		m.Thumbnail = func(i int) *augment.Image { return pics.thumbnail(i, 64) }
+	}
+	return m, nil
+}
+
+func (f *projectFlags) draw(m *project.Picture, p *projected) error {
+	for i := range p.Vectors {
 		y := 0.0
 		if p.dim > 1 {
 			y = p.y[i*p.dim+1]
@@ -240,16 +266,6 @@ func (f *projectFlags) draw(v *vectors, p *projected) error {
 		if m.YLabel = ""; p.dim > 1 {
 			m.YLabel = fmt.Sprintf("second component, %.1f %%", 100*p.Variance[1])
 		}
-	}
-	if err := f.groups(v, m); err != nil {
-		return err
-	}
-	if f.thumbnails {
-		pics := newPictures(v)
-		if _, err := pics.image(0); err != nil {
-			return fmt.Errorf("project: --thumbnails: %w", err)
-		}
-		m.Thumbnail = func(i int) *augment.Image { return pics.thumbnail(i, 64) }
 	}
 	p.Paths = append(p.Paths, f.plot)
 	return writeWhole(f.plot, m.WritePNG)

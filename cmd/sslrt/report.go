@@ -151,20 +151,11 @@ func (f *reportFlags) ofRun(ctx context.Context, s streams, dir string, src augm
 		add(report.Section{Title: "Cost", Text: "What training took, over all starts of the run.",
 			Table: [][]string{{"seconds", "peak memory, MB"}, {known(cost.Seconds, 1), known(float64(cost.PeakBytes)/1e6, 0)}}})
 	}
-	for _, picture := range []struct{ file, title, caption string }{
-		{"curves.png", "Curves", "each metric over the epochs"},
-		{"preview.png", "Augmented views", "images, each followed by random views of it, as training sees them"},
-		{"reconstruction.png", "Reconstructions", "images, what the network was given, and what it made of it, after the last epoch"},
-	} {
-		data, err := os.ReadFile(filepath.Join(dir, picture.file))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("report: %w", err)
-		}
-		add(report.Section{Title: picture.title, Images: []report.Image{{Caption: picture.caption, PNG: data}}})
+	pictures, err := runPictures(dir)
+	if err != nil {
+		return nil, err
 	}
+	add(pictures...)
 	if src != nil {
 		sections, err := f.embeddings(ctx, s, run, src)
 		if err != nil {
@@ -185,6 +176,26 @@ func (f *reportFlags) ofRun(ctx context.Context, s streams, dir string, src augm
 	}
 	add(report.Section{Title: "Configuration", Table: settings})
 	return p, nil
+}
+
+// runPictures are those that a run keeps.
+func runPictures(dir string) ([]report.Section, error) {
+	var out []report.Section
+	for _, picture := range []struct{ file, title, caption string }{
+		{"curves.png", "Curves", "each metric over the epochs"},
+		{"preview.png", "Augmented views", "images, each followed by random views of it, as training sees them"},
+		{"reconstruction.png", "Reconstructions", "images, what the network was given, and what it made of it, after the last epoch"},
+	} {
+		data, err := os.ReadFile(filepath.Join(dir, picture.file))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("report: %w", err)
+		}
+		out = append(out, report.Section{Title: picture.title, Images: []report.Image{{Caption: picture.caption, PNG: data}}})
+	}
+	return out, nil
 }
 
 // configTable lists the settings as config.yaml has them, one a row.

@@ -55,7 +55,8 @@ type global struct {
 func run(ctx context.Context, args []string, s streams) int {
 	cmd := newRoot(s)
 	cmd.SetArgs(args)
-	return exitCode(ctx, cmd.ExecuteContext(ctx), s)
+	called, err := cmd.ExecuteContextC(ctx)
+	return exitCode(ctx, called, err, s)
 }
 
 func newRoot(s streams) *cobra.Command {
@@ -133,7 +134,8 @@ func wrapArgs(cmd *cobra.Command) {
 	}
 }
 
-func exitCode(ctx context.Context, err error, s streams) int {
+// exitCode prints the error of the command that was called, and says what code it ends with.
+func exitCode(ctx context.Context, called *cobra.Command, err error, s streams) int {
 	var usage usageError
 	var skipped skippedError
 	switch {
@@ -143,7 +145,7 @@ func exitCode(ctx context.Context, err error, s streams) int {
 		fmt.Fprintln(s.err, "sslrt:", err)
 		return exitSkipped
 	case errors.As(err, &usage):
-		fmt.Fprintf(s.err, "sslrt: %v\nsee: sslrt help\n", err)
+		fmt.Fprintf(s.err, "sslrt: %v\nsee: %s --help\n", err, called.CommandPath())
 		return exitUsage
 	case ctx.Err() != nil:
 		fmt.Fprintln(s.err, "sslrt:", err)

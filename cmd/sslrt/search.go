@@ -184,30 +184,31 @@ func (f *searchFlags) nearest(ctx context.Context, v *vectors) (*finding, error)
 	if err != nil {
 		return nil, err
 	}
+	top := min(f.top, v.Len()) // which bounds the sheet too
 	// A query that is among the vectors finds itself: one more, and without it.
-	lists, err := ix.Nearest(x, f.top+1)
+	lists, err := ix.Nearest(x, top+1)
 	if err != nil {
 		return nil, err
 	}
-	found := &finding{columns: []string{"query", "rank", "file", "label", "similarity"}, wide: f.top + 1}
+	found := &finding{columns: []string{"query", "rank", "file", "label", "similarity"}, wide: top + 1}
 	pics := newPictures(v)
 	for q, list := range lists {
 		found.cells = append(found.cells, func() *augment.Image { return queryPicture(pics, v, names[q]) })
 		rank := 0
 		for _, n := range list {
-			if rank == f.top || v.tableName(n.Index) == names[q] {
+			if rank == top || v.tableName(n.Index) == names[q] {
 				continue
 			}
 			rank++
 			found.rows = append(found.rows, []string{names[q], strconv.Itoa(rank), v.tableName(n.Index), v.label(n.Index), number(n.Similarity)})
 			found.cells = append(found.cells, func() *augment.Image { return pics.thumbnail(n.Index, sheetThumb) })
 		}
-		for ; rank < f.top; rank++ {
+		for ; rank < top; rank++ {
 			found.cells = append(found.cells, nil)
 		}
 	}
-	found.summary = fmt.Sprintf("%d most similar of %d vectors to %d queries (cosine, %s)", f.top, v.Len(), len(names), what)
-	found.result = map[string]any{"queries": len(names), "top": f.top, "index": what}
+	found.summary = fmt.Sprintf("%d most similar of %d vectors to %d queries (cosine, %s)", top, v.Len(), len(names), what)
+	found.result = map[string]any{"queries": len(names), "top": top, "index": what}
 	return found, nil
 }
 

@@ -21,6 +21,7 @@ type Calibration struct {
 	Range     [2]float64 // of the scores of the normal images
 	Source    string     // for a reader
 	F1        float64    // on labelled images, 0 without them
+	Warning   string     // for a reader: what makes the threshold doubtful; "" for nothing
 }
 
 // calibrate runs the detector over normal images that it has not seen, and labelled
@@ -52,6 +53,10 @@ func calibrate(ctx context.Context, m *onnx.Model, held augment.Source, opt *Opt
 		Range:     [2]float64{slices.Min(normal.scores), slices.Max(normal.scores)},
 		Source:    fmt.Sprintf("quantile %g of the scores of %d normal images that were held back", opt.Quantile, len(normal.scores)),
 	}
+	if opt.Validation == nil && alike(normal.scores) {
+		c.Warning = fmt.Sprintf("the scores of the %d normal images that were held back do not differ (%.6g): are these copies of one image? "+
+			"The threshold tells nothing then: give images that differ, or set it by hand", len(normal.scores), c.Threshold)
+	}
 	if d.HasHeatmap() {
 		c.Pixel = metrics.Quantile(normal.peaks, opt.Quantile)
 	}
@@ -65,6 +70,14 @@ func calibrate(ctx context.Context, m *onnx.Model, held augment.Source, opt *Opt
 		}
 	}
 	return c, c.write(m)
+}
+
+// alike says whether the scores of normal images tell nothing of how normal images
+// differ: they are 0, but for rounding, or several are equal.
+func alike(scores []float64) bool {
+	const rounding = 1e-6
+	least, most := slices.Min(scores), slices.Max(scores)
+	return most <= rounding || len(scores) > 1 && most-least <= rounding*math.Abs(most)
 }
 
 // write puts the calibration into a detector's model.
@@ -93,15 +106,15 @@ func SetThreshold(m *onnx.Model, threshold float64, pixel *float64) error {
 	if info.Kind != onnx.KindDetector {
 		return fmt.Errorf("detector: the model is of kind %q, want %s", info.Kind, onnx.KindDetector)
 	}
-	if math.IsNaN(threshold) || math.IsInf(threshold, 0) {
+	// As float32, so that metadata and decision agree in the last digit.
+	value := float64(float32(threshold))
+	if math.IsNaN(value) || math.IsInf(value, 0) {
 		return fmt.Errorf("detector: the threshold %g is not a number that scores could reach", threshold)
 	}
 	i := slices.IndexFunc(m.Graph.Initializers, func(t *onnx.Tensor) bool { return t.Name == InputThreshold })
 	if i < 0 {
 		return fmt.Errorf("detector: the model has no default for its input %q", InputThreshold)
 	}
-	// As float32, so that metadata and decision agree in the last digit.
-	value := float64(float32(threshold))
 	m.Graph.Initializers[i] = onnx.FloatTensor(InputThreshold, nil, []float32{float32(value)})
 	info.Threshold = &value
 	if pixel != nil {

@@ -272,15 +272,18 @@ func TestFitRefuses(t *testing.T) {
 		opt detector.Options
 		src augment.Source
 	}{
-		"unknown method":          {detector.Options{Method: "magic"}, good},
-		"too few":                 {detector.Options{}, textures(t, 2, false)},
-		`no layer "layer9"`:       {detector.Options{Layers: []string{"layer9"}}, good},
-		"no stage7":               {detector.Options{Layers: []string{"stage7"}}, good},
-		"one embedding":           {detector.Options{Method: detector.MethodKNN, Layers: []string{"a", "b"}}, good},
-		"9 neighbours":            {detector.Options{Method: detector.MethodKNN, Neighbors: 9}, good},
-		"quantile 2":              {detector.Options{Quantile: 2}, good},
-		"of class \"good\"":       {detector.Options{Method: detector.MethodKNN, Validation: classes(t, "good")}, good},
-		"no output \"embedding\"": {detector.Options{Method: detector.MethodKNN, Layers: []string{"embedding"}}, good},
+		"unknown method":    {detector.Options{Method: "magic"}, good},
+		"too few":           {detector.Options{}, textures(t, 2, false)},
+		`no layer "layer9"`: {detector.Options{Layers: []string{"layer9"}}, good},
+		"no stage7":         {detector.Options{Layers: []string{"stage7"}}, good},
+		"one embedding":     {detector.Options{Method: detector.MethodKNN, Layers: []string{"a", "b"}}, good},
+		"9 neighbours":      {detector.Options{Method: detector.MethodKNN, Neighbors: 9}, good},
+		// Of all patches a hundredth stays.
+		"patchcore: 9 neighbours of 3 patches": {detector.Options{Method: detector.MethodPatchCore, Coreset: 0.01, Neighbors: 9}, good},
+		"sigma NaN":                            {detector.Options{Sigma: math.NaN()}, good},
+		"quantile 2":                           {detector.Options{Quantile: 2}, good},
+		"of class \"good\"":                    {detector.Options{Method: detector.MethodKNN, Validation: classes(t, "good")}, good},
+		"no output \"embedding\"":              {detector.Options{Method: detector.MethodKNN, Layers: []string{"embedding"}}, good},
 	} {
 		c.opt.Preprocess = foreign
 		_, _, err := detector.Fit(context.Background(), maps(t, onnx.Symbol("N"), 17), c.src, c.opt)
@@ -291,6 +294,24 @@ func TestFitRefuses(t *testing.T) {
 	_, _, err := detector.Fit(context.Background(), maps(t, onnx.Symbol("N"), 17), good, detector.Options{})
 	if err == nil || !strings.Contains(err.Error(), "--mean") {
 		t.Errorf("an encoder that does not say how images are normalised: %v", err)
+	}
+}
+
+// Of copies of one image nobody can tell how normal images differ, which is said; of
+// images that differ nothing is. The scores of one image tell it where they are 0.
+func TestAlikeImagesAreTold(t *testing.T) {
+	one := textures(t, 1, false)
+	copies := augment.Subset(one, make([]int, 10))
+	for _, method := range []string{detector.MethodPaDiM, detector.MethodPatchCore, detector.MethodKNN} {
+		for n, src := range []augment.Source{copies, augment.Subset(one, make([]int, 4)), textures(t, 10, false)} {
+			_, r, err := detector.Fit(context.Background(), maps(t, onnx.Symbol("N"), 17), src, detector.Options{Method: method, Coreset: 1, Preprocess: foreign})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if told, want := r.Warning != "", n == 0 || n == 1 && method != detector.MethodPatchCore; told != want {
+				t.Errorf("%s, %d images: got the warning %q, want one: %v", method, src.Len(), r.Warning, want)
+			}
+		}
 	}
 }
 
@@ -363,8 +384,10 @@ func TestSetThreshold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := detector.SetThreshold(m, math.Inf(1), nil); err == nil {
-		t.Error("an infinite threshold is taken")
+	for _, no := range []float64{math.Inf(1), math.NaN(), 1e300} { // the last one is infinite as float32
+		if err := detector.SetThreshold(m, no, nil); err == nil {
+			t.Errorf("the threshold %g is taken", no)
+		}
 	}
 	if err := detector.SetThreshold(m, 1e6, nil); err != nil {
 		t.Fatal(err)

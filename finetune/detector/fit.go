@@ -242,15 +242,22 @@ func (f *fitter) learn(ctx context.Context, src augment.Source) error {
 	dims := []onnx.Dim{onnx.Symbol("N"), {Value: -1}}
 	switch f.opt.Method {
 	case MethodPaDiM:
-		if size := 4 * g.places() * g.C * g.C; size > maxGaussianSize {
+		if size := 4 * int64(g.places()) * int64(g.C) * int64(g.C); size > maxGaussianSize {
 			return fmt.Errorf("padim: %d places of %d channels need %d MB: keep fewer channels, or choose smaller images or layers", g.places(), g.C, size>>20)
 		}
 		f.padim = newPadim(g, f.opt.Ridge)
 		add = f.padim.add
 	case MethodPatchCore:
-		f.patchcore = newPatchcore(g, src.Len(), f.opt)
+		if f.patchcore, err = newPatchcore(g, src.Len(), f.opt); err != nil {
+			return err
+		}
 		add = f.patchcore.add
 	default:
+		if f.opt.Method == MethodKNN {
+			if err := knnNeighbours(f.opt.Neighbors, src.Len()); err != nil {
+				return err
+			}
+		}
 		f.rows = &rows{}
 		add = f.rows.add
 	}

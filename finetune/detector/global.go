@@ -28,8 +28,8 @@ func (r *rows) count() int { return len(r.x) / r.dim }
 // nearest neighbours among those of normal images, all scaled to length 1 (Bergman,
 // Cohen and Hoshen, 2020, "Deep nearest neighbor anomaly detection"): [N].
 func (r *rows) knnNodes(w writer, x string, k int) (string, error) {
-	if k > r.count() {
-		return "", fmt.Errorf("knn: %d neighbours of %d images: choose fewer", k, r.count())
+	if err := knnNeighbours(k, r.count()); err != nil { // fewer images than were asked for may be readable
+		return "", err
 	}
 	for i := 0; i < len(r.x); i += r.dim {
 		length := 0.0
@@ -49,6 +49,13 @@ func (r *rows) knnNodes(w writer, x string, k int) (string, error) {
 	near := w.Node("Gather", []string{b.rows, b.closest(w, x, int64(k))}, onnx.IntAttr("axis", 0)) // [N, k, D]
 	distances := w.root(w.squareSum(w.Node("Sub", []string{near, w.reshape(x, -1, 1, int64(r.dim))}), 2))
 	return w.reduce("ReduceMean", distances, false, 1), nil
+}
+
+func knnNeighbours(k, images int) error {
+	if k > images {
+		return fmt.Errorf("knn: %d neighbours of %d images: choose fewer", k, images)
+	}
+	return nil
 }
 
 // mahalanobisNodes writes the Mahalanobis distance of embeddings x: [N, D] from

@@ -36,7 +36,11 @@ func (f *fitter) model(ctx context.Context) (*onnx.Model, error) {
 		if err != nil {
 			return nil, err
 		}
-		f.report.Bank = f.patchcore.summary(len(bank) / f.patchcore.grid.C)
+		k := len(bank) / f.patchcore.grid.C
+		f.report.Bank = f.patchcore.summary(k)
+		if f.opt.Neighbors, err = neighbours(f.opt.Neighbors, k); err != nil {
+			return nil, err
+		}
 		var scores string
 		scores, score = f.patchcore.nodes(w, x, bank, f.opt.Neighbors)
 		heat = heatmap(w, scores, height, width, sigma)

@@ -2,6 +2,7 @@ package detector
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -42,7 +43,7 @@ type Options struct {
 	Ridge     float64 // padim: added to the variances; default 0.01
 	Coreset   float64 // patchcore: share of the patches kept; default 0.1, 1 for all
 	Memory    int     // patchcore: bytes that the patches seen may take; default 1 GiB
-	Neighbors int     // default 9 for patchcore's weight, which 1 leaves out; 1 for knn
+	Neighbors int     // knn: default 1; patchcore: in the score's weight, which 1 leaves out, default 9 or, in a smaller memory, all
 	Error     string  // autoencoder: ErrorMSE, the default, or ErrorSSIM
 	Sigma     float64 // of the heatmap's smoothing, in pixels; default 4 at 224 pixels, in proportion; -1 for none
 
@@ -92,10 +93,9 @@ func (o Options) resolve() (Options, error) {
 	set(&o.HoldOut, 0.2)
 	set(&o.Quantile, 0.99)
 	set(&o.BatchSize, 8)
-	if o.Method == MethodPatchCore {
-		set(&o.Neighbors, 9)
+	if o.Method != MethodPatchCore { // whose default depends on the patches that are kept
+		set(&o.Neighbors, 1)
 	}
-	set(&o.Neighbors, 1)
 	if !slices.Contains(Methods(), o.Method) {
 		return o, fmt.Errorf("unknown method %q: choose %s", o.Method, strings.Join(Methods(), ", "))
 	}
@@ -109,10 +109,11 @@ func (o Options) resolve() (Options, error) {
 	}{
 		{"number of channels", float64(o.Channels), o.Channels >= -1},
 		{"size of tiles", float64(o.Tile), o.Tile >= 0},
+		{"sigma", o.Sigma, o.Sigma == -1 || o.Sigma >= 0 && !math.IsInf(o.Sigma, 1)},
 		{"ridge", o.Ridge, o.Ridge > 0},
 		{"coreset", o.Coreset, o.Coreset > 0 && o.Coreset <= 1},
 		{"memory", float64(o.Memory), o.Memory > 0},
-		{"number of neighbours", float64(o.Neighbors), o.Neighbors > 0},
+		{"number of neighbours", float64(o.Neighbors), o.Neighbors >= 0},
 		{"share held back", o.HoldOut, o.HoldOut > 0 && o.HoldOut < 1},
 		{"quantile", o.Quantile, o.Quantile > 0 && o.Quantile <= 1},
 		{"batch size", float64(o.BatchSize), o.BatchSize > 0},

@@ -23,13 +23,36 @@ type patchcore struct {
 	rng  *rand.Rand
 }
 
+// usualNeighbours is the number of patches in the weight of a score, where the memory
+// has as many.
+const usualNeighbours = 9
+
 // newPatchcore takes room for the patches of so many images at once: a slice that
 // grows is held twice while it does.
-func newPatchcore(g grid, images int, opt Options) *patchcore {
+func newPatchcore(g grid, images int, opt Options) (*patchcore, error) {
 	p := &patchcore{grid: g, memory: opt.Memory, share: opt.Coreset, seed: opt.Seed, rng: rand.New(rand.NewPCG(opt.Seed, 2))}
-	p.rows = make([]float32, 0, min(p.capacity(), images*g.places())*g.C)
-	return p
+	held := min(p.capacity(), images*g.places())
+	if _, err := neighbours(opt.Neighbors, p.kept(held)); err != nil {
+		return nil, err
+	}
+	p.rows = make([]float32, 0, held*g.C)
+	return p, nil
 }
+
+// neighbours is the number of neighbours to take of a memory of k patches: what was
+// asked for, 0 for the default.
+func neighbours(asked, k int) (int, error) {
+	switch {
+	case asked == 0:
+		return min(usualNeighbours, k), nil
+	case asked > k:
+		return 0, fmt.Errorf("patchcore: %d neighbours of %d patches in the memory: choose fewer, or a larger coreset", asked, k)
+	}
+	return asked, nil
+}
+
+// kept is the number of patches that the coreset keeps of so many.
+func (p *patchcore) kept(held int) int { return min(held, max(1, int(p.share*float64(held)+0.5))) }
 
 // capacity is the number of patches that the bound on memory allows.
 func (p *patchcore) capacity() int { return max(1, p.memory/(4*p.grid.C)) }
@@ -59,8 +82,8 @@ func (p *patchcore) add(x []float32) error {
 func (p *patchcore) fit(ctx context.Context, progress func(done, total int)) ([]float32, error) {
 	c := p.grid.C
 	n := len(p.rows) / c
-	k := max(1, int(p.share*float64(n)+0.5))
-	if k >= n {
+	k := p.kept(n)
+	if k == n {
 		return p.rows, nil
 	}
 	small, width := project(p.rows, n, c, p.seed)

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -276,5 +277,32 @@ func TestEncoderIsFrozen(t *testing.T) {
 	before, after := encoder.Graph.Initializer("encoder.weight"), m.Graph.Initializer("encoder.weight")
 	if after == nil || !slices.Equal(before.Raw, after.Raw) {
 		t.Error("the encoder's weight is not what it was")
+	}
+}
+
+// However large the share that is held back, each class keeps an image to learn from, and
+// a class of one image has no other.
+func TestSplitLeavesSomeOfEachClass(t *testing.T) {
+	labels := []int{0, 0, 0, 0, 1, 1, 2}
+	for _, share := range []float64{0.01, 0.5, 0.8, 0.9999} {
+		train, held, err := Split(labels, share, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var learnt, kept [3]int
+		for _, i := range train {
+			learnt[labels[i]]++
+		}
+		for _, i := range held {
+			kept[labels[i]]++
+		}
+		for c, n := range [3]int{4, 2, 1} {
+			if learnt[c] < 1 || learnt[c]+kept[c] != n || n > 1 && kept[c] < 1 {
+				t.Errorf("share %g: of %d images of class %d %d are learnt from and %d held back", share, n, c, learnt[c], kept[c])
+			}
+		}
+	}
+	if _, _, err := Split([]int{0, 1, 2}, 0.5, 1); !errors.Is(err, ErrNothingHeld) {
+		t.Errorf("one image of each class: got %v", err)
 	}
 }

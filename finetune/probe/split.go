@@ -38,8 +38,8 @@ func stratify(labels []int, share float64, seed uint64) (part, rest []int) {
 // ErrNothingHeld is the error of Split where every class has one image only.
 var ErrNothingHeld = errors.New("probe: each class has one image only: nothing can be held back")
 
-// Split holds a share of each class back, drawn from seed. A class with one image
-// stays in training; ErrNothingHeld says that all do.
+// Split holds a share of each class back, drawn from seed. One image of each class at
+// least stays in training; ErrNothingHeld says that all do.
 func Split(labels []int, share float64, seed uint64) (train, held []int, err error) {
 	held, train = stratify(labels, share, seed)
 	seen := map[int]bool{}
@@ -48,8 +48,8 @@ func Split(labels []int, share float64, seed uint64) (train, held []int, err err
 	}
 	held = slices.DeleteFunc(held, func(i int) bool {
 		alone := !seen[labels[i]]
-		if alone {
-			train = append(train, i)
+		if alone { // the first of a class of which the share is all
+			train, seen[labels[i]] = append(train, i), true
 		}
 		return alone
 	})

@@ -1,7 +1,6 @@
 package train_test
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -106,16 +105,11 @@ func TestAccumulatedBatchesEqualALargeOne(t *testing.T) {
 // step runs one batch x: [n, 3, 6, 6].
 func step(t *testing.T, s *train.Program, p engine.Program, at train.Step, x []float32, labels []int64) engine.Tensors {
 	t.Helper()
-	in := s.Inputs(at)
-	in[train.InputViews] = engine.NewTensor(slices.Clone(x), len(labels), 3, 6, 6)
+	in := inputs(s, at, slices.Clone(x), 3, 6, 6)
 	if s.Labels {
 		in[train.InputLabels] = engine.NewTensor(labels, len(labels))
 	}
-	out, err := p.Run(context.Background(), in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return run(t, p, in)
 }
 
 // Between the batches of a step nothing changes but the sums of gradients and what
@@ -125,15 +119,11 @@ func TestOnlyTheLastBatchChangesWeights(t *testing.T) {
 	for _, m := range machines(t) {
 		s, p, before := start(t, m, train.Config{
 			Objective: momentum{}, Optimizer: optim.Adam{}, Accumulate: parts,
-			Rate:      func(train.Step) float64 { return 0.1 },
+			Rate:      constant(0.1),
 			BatchSize: 2, Image: []int{1, 2, 2},
 		})
 		for i := range 2 * parts {
-			in := s.Inputs(train.Step{Index: i / parts, Total: 2, Batch: i % parts, Seed: 9})
-			in[train.InputViews] = engine.NewTensor(noise(uint64(i), 4*4), 4, 1, 2, 2)
-			if _, err := p.Run(context.Background(), in); err != nil {
-				t.Fatal(err)
-			}
+			run(t, p, inputs(s, train.Step{Index: i / parts, Total: 2, Batch: i % parts, Seed: 9}, noise(uint64(i), 4*4), 1, 2, 2))
 			after := models.StateDict(p.State())
 			for name, v := range after {
 				d, _ := largest(t, v.Float32s(), before[name].Float32s())

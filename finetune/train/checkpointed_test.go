@@ -1,7 +1,6 @@
 package train_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 
@@ -27,17 +26,14 @@ func TestCheckpointedActivations(t *testing.T) {
 		for name, encoder := range map[string]models.Encoder{"resnet": deep, "vit": vit} {
 			for _, chunk := range []int{0, 2} {
 				c := train.Config{Objective: objective.SimCLR{Encoder: encoder, Projector: models.NewProjector(6, 5), Temperature: 0.5},
-					Optimizer: optim.SGD{Momentum: 0.9}, Rate: func(train.Step) float64 { return 0.1 },
+					Optimizer: optim.SGD{Momentum: 0.9}, Rate: constant(0.1),
 					BatchSize: batch, Chunk: chunk, Image: []int{3, 8, 8}, GradNorm: true}
 				s, kept, _ := start(t, m, c)
 				c.CheckpointActivations = true
 				_, anew, _ := start(t, m, c)
-				in := s.Inputs(train.Step{Total: 1})
-				in[train.InputViews] = engine.NewTensor(noise(1, 2*batch*pixels), 2*batch, 3, 8, 8)
+				in := inputs(s, train.Step{Total: 1}, noise(1, 2*batch*pixels), 3, 8, 8)
 				for _, p := range []engine.Program{kept, anew} {
-					if _, err := p.Run(context.Background(), in); err != nil {
-						t.Fatal(err)
-					}
+					run(t, p, in)
 				}
 				tolerance := 0.0 // ONNX Runtime fuses other nodes
 				if m.Name() == "ort" {
@@ -55,7 +51,7 @@ func TestCheckpointedActivations(t *testing.T) {
 }
 
 func TestCheckpointsNeedBlocks(t *testing.T) {
-	_, err := train.Build(train.Config{Objective: contrast(""), Optimizer: optim.SGD{}, Rate: func(train.Step) float64 { return 0 },
+	_, err := train.Build(train.Config{Objective: contrast(""), Optimizer: optim.SGD{}, Rate: constant(0),
 		BatchSize: 2, Image: []int{3, 6, 6}, CheckpointActivations: true})
 	if err == nil || !strings.Contains(err.Error(), "no blocks") {
 		t.Errorf("got %v", err)
@@ -65,8 +61,8 @@ func TestCheckpointsNeedBlocks(t *testing.T) {
 // A checkpointed step computes more.
 func TestCheckpointedStepsComputeBlocksTwice(t *testing.T) {
 	norms := func(checkpoint bool) (n int) {
-		s, err := train.Build(train.Config{Objective: objective.SimCLR{Encoder: smooth(), Projector: models.NewProjector(5), Temperature: 0.5},
-			Optimizer: optim.SGD{}, Rate: func(train.Step) float64 { return 0 }, BatchSize: 2, Image: []int{3, 8, 8}, CheckpointActivations: checkpoint})
+		s, err := train.Build(train.Config{Objective: simclr(),
+			Optimizer: optim.SGD{}, Rate: constant(0), BatchSize: 2, Image: []int{3, 8, 8}, CheckpointActivations: checkpoint})
 		if err != nil {
 			t.Fatal(err)
 		}

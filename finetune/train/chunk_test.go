@@ -59,7 +59,7 @@ func TestChunksHaveTheWholeBatchsGradients(t *testing.T) {
 	const batch, pixels = 12, 3 * 6 * 6
 	for _, m := range machines(t) {
 		for _, loss := range []objective.Loss{objective.LossNTXent, objective.LossInfoNCE} {
-			c := train.Config{Objective: contrast(loss), Optimizer: optim.SGD{}, Rate: func(train.Step) float64 { return 0.1 },
+			c := train.Config{Objective: contrast(loss), Optimizer: optim.SGD{}, Rate: constant(0.1),
 				BatchSize: batch, Image: []int{3, 6, 6}, GradNorm: true, Gradients: true}
 			s, whole, _ := start(t, m, c)
 			c.Gradients = false
@@ -88,13 +88,7 @@ func TestChunksHaveTheWholeBatchsGradients(t *testing.T) {
 // pairs runs one batch of pairs x: [2N, 3, 6, 6].
 func pairs(t *testing.T, s *train.Program, p engine.Program, at train.Step, x []float32) engine.Tensors {
 	t.Helper()
-	in := s.Inputs(at)
-	in[train.InputViews] = engine.NewTensor(x, len(x)/(3*6*6), 3, 6, 6)
-	out, err := p.Run(context.Background(), in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return run(t, p, inputs(s, at, x, 3, 6, 6))
 }
 
 // Chunks go with everything that follows the gradients: the optimisers, clipping,
@@ -105,7 +99,7 @@ func TestStepsInChunks(t *testing.T) {
 		for name, how := range optimizers {
 			for _, accumulate := range []int{1, 2} {
 				c := train.Config{Objective: contrast(""), Optimizer: optim.Averaged{Next: how.optimizer, Average: optim.EMA{Base: 0.9}},
-					Rate: func(train.Step) float64 { return min(how.rate, 0.5) }, GradNorm: true,
+					Rate: constant(min(how.rate, 0.5)), GradNorm: true,
 					BatchSize: batch, Image: []int{3, 6, 6}, Accumulate: accumulate}
 				s, whole, initial := start(t, m, c)
 				c.Chunk = 2
@@ -147,7 +141,7 @@ func TestStepsInChunks(t *testing.T) {
 // A large batch: its loss compares 1,024 views.
 func TestGradientsOf512InChunks(t *testing.T) {
 	const batch, pixels = 512, 3 * 6 * 6
-	c := train.Config{Objective: contrast(""), Optimizer: optim.SGD{}, Rate: func(train.Step) float64 { return 0.1 },
+	c := train.Config{Objective: contrast(""), Optimizer: optim.SGD{}, Rate: constant(0.1),
 		BatchSize: batch, Image: []int{3, 6, 6}, Gradients: true}
 	x := noise(4, 2*batch*pixels)
 	for _, m := range machines(t) {
@@ -166,19 +160,13 @@ func TestGradientsOf512InChunks(t *testing.T) {
 func TestStatisticsInChunks(t *testing.T) {
 	const n, pixels = 4, 3 * 8 * 8
 	for _, m := range machines(t) {
-		c := train.Config{Objective: objective.SimCLR{Encoder: smooth(), Projector: models.NewProjector(5), Temperature: 0.5},
-			Optimizer: optim.SGD{}, Rate: func(train.Step) float64 { return 0 }, BatchSize: n, Image: []int{3, 8, 8}}
+		c := train.Config{Objective: simclr(),
+			Optimizer: optim.SGD{}, Rate: constant(0), BatchSize: n, Image: []int{3, 8, 8}}
 		x := noise(1, 2*n*pixels)
-		run := func(s *train.Program, p engine.Program, x []float32) {
-			in := s.Inputs(train.Step{Total: 1})
-			in[train.InputViews] = engine.NewTensor(x, len(x)/pixels, 3, 8, 8)
-			if _, err := p.Run(context.Background(), in); err != nil {
-				t.Fatal(err)
-			}
-		}
 		s, small, _ := start(t, m, c)
-		run(s, small, x)
-		run(s, small, x)
+		for range 2 {
+			run(t, small, inputs(s, train.Step{Total: 1}, x, 3, 8, 8))
+		}
 		c.BatchSize, c.Chunk = 2*n, n
 		cs, chunked, _ := start(t, m, c)
 		first, second := x[:n*pixels], x[n*pixels:]
@@ -186,7 +174,7 @@ func TestStatisticsInChunks(t *testing.T) {
 		for _, part := range [][]float32{first, first, second, second} {
 			twice = append(twice, part...)
 		}
-		run(cs, chunked, twice)
+		run(t, chunked, inputs(cs, train.Step{Total: 1}, twice, 3, 8, 8))
 		if len(cs.Statistics) == 0 || len(s.Statistics) != len(cs.Statistics) {
 			t.Fatalf("%d parameters are statistics, in chunks %d", len(s.Statistics), len(cs.Statistics))
 		}
@@ -203,12 +191,11 @@ func TestChunksStopped(t *testing.T) {
 	const batch, pixels = 8, 3 * 8 * 8
 	for _, m := range machines(t) {
 		s, p, before := start(t, m, train.Config{
-			Objective: objective.SimCLR{Encoder: smooth(), Projector: models.NewProjector(5), Temperature: 0.5},
-			Optimizer: optim.SGD{Momentum: 0.9}, Rate: func(train.Step) float64 { return 0.1 },
+			Objective: simclr(),
+			Optimizer: optim.SGD{Momentum: 0.9}, Rate: constant(0.1),
 			BatchSize: batch, Chunk: 2, Image: []int{3, 8, 8}})
 		chunked := p.(*train.ChunkedStep)
-		in := s.Inputs(train.Step{Total: 1})
-		in[train.InputViews] = engine.NewTensor(noise(2, 2*batch*pixels), 2*batch, 3, 8, 8)
+		in := inputs(s, train.Step{Total: 1}, noise(2, 2*batch*pixels), 3, 8, 8)
 		for _, last := range []int{2, 6} { // in the first pass, in the second one
 			ctx, cancel := context.WithCancel(context.Background())
 			chunked.Progress = func(done, total int) {
@@ -233,11 +220,10 @@ func TestChunksStopped(t *testing.T) {
 }
 
 func TestChunksFindTheFirstBadLayer(t *testing.T) {
-	c := train.Config{Objective: contrast(""), Optimizer: optim.SGD{}, Rate: func(train.Step) float64 { return 0 },
+	c := train.Config{Objective: contrast(""), Optimizer: optim.SGD{}, Rate: constant(0),
 		BatchSize: 4, Chunk: 2, Image: []int{3, 6, 6}}
 	s, p, state := start(t, engine.Go{}, c)
-	in := s.Inputs(train.Step{Total: 1})
-	in[train.InputViews] = engine.NewTensor(noise(1, 8*3*6*6), 8, 3, 6, 6)
+	in := inputs(s, train.Step{Total: 1}, noise(1, 8*3*6*6), 3, 6, 6)
 	if n, err := s.FirstNonFinite(context.Background(), p.State(), in); n != nil || err != nil {
 		t.Errorf("got %v, %v of a step that is finite", n, err)
 	}
@@ -262,7 +248,7 @@ func (s strange) Embed(b *train.Builder) *op.Node {
 }
 
 func TestChunkErrors(t *testing.T) {
-	c := train.Config{Objective: contrast(""), Optimizer: optim.SGD{}, Rate: func(train.Step) float64 { return 0 },
+	c := train.Config{Objective: contrast(""), Optimizer: optim.SGD{}, Rate: constant(0),
 		BatchSize: 6, Chunk: 2, Image: []int{3, 6, 6}}
 	embed := func(f func(b *train.Builder, x *op.Node) *op.Node) func(c *train.Config) {
 		return func(c *train.Config) {

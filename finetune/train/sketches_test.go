@@ -1,7 +1,6 @@
 package train_test
 
 import (
-	"context"
 	"math"
 	"strings"
 	"testing"
@@ -52,23 +51,11 @@ func (momentumContrast) Update(b *train.Builder) {
 	}
 }
 
-// program compiles the step of an objective on the Go machine and returns its
-// initial state. Images are [1, 2, 2].
+// program compiles the step of an objective on the Go machine. Images are [1, 2, 2].
 func program(t *testing.T, o train.Objective, n int) (*train.Program, engine.Program) {
 	t.Helper()
-	step, err := train.Build(train.Config{Objective: o, Optimizer: optim.SGD{},
-		Rate: func(train.Step) float64 { return 0.5 }, BatchSize: n, Image: []int{1, 2, 2}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := engine.Go{}.Compile(step.Function)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Close() })
-	if err := p.Load(engine.Tensors(step.Params.Init(3))); err != nil {
-		t.Fatal(err)
-	}
+	step, p, _ := start(t, engine.Go{}, train.Config{Objective: o, Optimizer: optim.SGD{},
+		Rate: constant(0.5), BatchSize: n, Image: []int{1, 2, 2}})
 	return step, p
 }
 
@@ -97,12 +84,7 @@ func TestMomentumEncoderAndQueue(t *testing.T) {
 	}
 	x := views(2 * n)
 	for i := range 2 {
-		s := train.Step{Index: i, Total: 2}
-		in := step.Inputs(s)
-		in[train.InputViews] = engine.NewTensor(x, 2*n, 1, 2, 2)
-		if _, err := p.Run(context.Background(), in); err != nil {
-			t.Fatal(err)
-		}
+		run(t, p, inputs(step, train.Step{Index: i, Total: 2}, x, 1, 2, 2))
 		// The target moves towards the new weights, by this step's momentum.
 		momentum := []float64{0.75, 0.5}[i]
 		after, online := values(p, target), values(p, weight)
@@ -185,23 +167,18 @@ func (m maskedAutoencoder) Loss(b *train.Builder) *op.Node {
 
 func TestNoiseAndMasks(t *testing.T) {
 	const n = 3
-	run := func(steps ...int) (losses []float64, masks, noises [][]float32) {
+	both := func(steps ...int) (losses []float64, masks, noises [][]float32) {
 		step, p := program(t, maskedAutoencoder{2}, n)
 		for _, i := range steps {
-			in := step.Inputs(train.Step{Index: i, Total: 4, Seed: 9})
-			in[train.InputViews] = engine.NewTensor(views(n), n, 1, 2, 2)
-			out, err := p.Run(context.Background(), in)
-			if err != nil {
-				t.Fatal(err)
-			}
+			out := run(t, p, inputs(step, train.Step{Index: i, Total: 4, Seed: 9}, views(n), 1, 2, 2))
 			losses = append(losses, float64(out[train.OutputLoss].Float32s()[0]))
 			masks = append(masks, append([]float32(nil), out["mask used"].Float32s()...))
 			noises = append(noises, append([]float32(nil), out["noise used"].Float32s()...))
 		}
 		return losses, masks, noises
 	}
-	losses, masks, noises := run(0, 1)
-	again, sameMasks, sameNoises := run(0, 1)
+	losses, masks, noises := both(0, 1)
+	again, sameMasks, sameNoises := both(0, 1)
 	for i := range losses {
 		if losses[i] != again[i] || !equal(masks[i], sameMasks[i]) || !equal(noises[i], sameNoises[i]) {
 			t.Errorf("step %d is not repeated: loss %g, then %g", i, losses[i], again[i])

@@ -2,10 +2,7 @@ package train_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
-	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -15,61 +12,7 @@ import (
 	"github.com/sslrt/sslrt/finetune/train"
 	"github.com/sslrt/sslrt/models"
 	"github.com/sslrt/sslrt/models/op"
-	"github.com/sslrt/sslrt/runtime/ort"
 )
-
-func machines(t *testing.T) []engine.Machine {
-	if _, err := ort.Init(ort.FindOptions{}); errors.Is(err, ort.ErrNoLibrary) {
-		t.Log("skipping the ort machine: no ONNX Runtime (run sslrt setup)")
-		return []engine.Machine{engine.Go{}}
-	}
-	return []engine.Machine{engine.Go{}, engine.ORT{}}
-}
-
-// start compiles a step on a machine and loads its initial weights.
-func start(t *testing.T, m engine.Machine, c train.Config) (*train.Program, engine.Program, models.StateDict) {
-	t.Helper()
-	s, err := train.Build(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := s.Compile(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Close() })
-	state := s.Params.Init(1)
-	if err := p.Load(engine.Tensors(state)); err != nil {
-		t.Fatal(err)
-	}
-	return s, p, state
-}
-
-func noise(seed uint64, n int) []float32 {
-	r := rand.New(rand.NewPCG(seed, 1))
-	x := make([]float32, n)
-	for i := range x {
-		x[i] = float32(r.NormFloat64())
-	}
-	return x
-}
-
-func largest(t *testing.T, a, b []float32) (difference, value float64) {
-	t.Helper()
-	if len(a) != len(b) {
-		t.Fatalf("%d and %d values", len(a), len(b))
-	}
-	for i, v := range a {
-		difference = max(difference, math.Abs(float64(v)-float64(b[i])))
-		value = max(value, math.Abs(float64(v)))
-	}
-	return difference, value
-}
-
-// A smooth network: a ReLU whose input is all but 0 may differ between machines.
-func smooth() models.ResNet {
-	return models.ResNet{Blocks: []int{1, 1}, Widths: []int{4, 6}, Stem: models.StemCIFAR, Activation: models.SiLU}
-}
 
 func TestGradientsAgreeOnBothMachines(t *testing.T) {
 	projector := models.NewProjector(6, 5)
@@ -77,18 +20,13 @@ func TestGradientsAgreeOnBothMachines(t *testing.T) {
 	c := train.Config{
 		Objective: objective.SimCLR{Encoder: smooth(), Projector: projector, Temperature: 0.5},
 		Optimizer: optim.SGD{Momentum: 0.9},
-		Rate:      func(train.Step) float64 { return 0.1 },
+		Rate:      constant(0.1),
 		BatchSize: 4, Image: []int{3, 8, 8}, Gradients: true,
 	}
 	var all []engine.Tensors
 	for _, m := range machines(t) {
 		s, p, _ := start(t, m, c)
-		in := s.Inputs(train.Step{Total: 3})
-		in[train.InputViews] = engine.NewTensor(noise(1, 8*3*64), 8, 3, 8, 8)
-		out, err := p.Run(context.Background(), in)
-		if err != nil {
-			t.Fatal(err)
-		}
+		out := run(t, p, inputs(s, train.Step{Total: 3}, noise(1, 8*3*64), 3, 8, 8))
 		for k, v := range p.State() {
 			out[k] = v
 		}
@@ -145,16 +83,12 @@ func TestObjectivesWithStateAndFeeds(t *testing.T) {
 	for _, m := range machines(t) {
 		s, p, before := start(t, m, train.Config{
 			Objective: momentum{}, Optimizer: optim.SGD{},
-			Rate:      func(s train.Step) float64 { return 0.1 },
+			Rate:      constant(0.1),
 			BatchSize: 2, Image: []int{1, 2, 2},
 		})
 		for i := range 3 {
-			in := s.Inputs(train.Step{Index: i, Total: 3, Seed: 9})
 			x := noise(uint64(i), 4*4)
-			in[train.InputViews] = engine.NewTensor(x, 4, 1, 2, 2)
-			if _, err := p.Run(context.Background(), in); err != nil {
-				t.Fatal(err)
-			}
+			run(t, p, inputs(s, train.Step{Index: i, Total: 3, Seed: 9}, x, 1, 2, 2))
 			after := models.StateDict(p.State())
 
 			// The target follows the weights as they are after the step.
@@ -207,7 +141,7 @@ func (noWeights) Views() int                     { return 1 }
 func (noWeights) Loss(b *train.Builder) *op.Node { return op.Mean(b.Views(), false) }
 
 func TestBuildErrors(t *testing.T) {
-	base := train.Config{Optimizer: optim.SGD{}, Rate: func(train.Step) float64 { return 1 }, BatchSize: 2, Image: []int{3, 8, 8}}
+	base := train.Config{Optimizer: optim.SGD{}, Rate: constant(1), BatchSize: 2, Image: []int{3, 8, 8}}
 	for want, change := range map[string]func(*train.Config){
 		"depends on no weight": func(c *train.Config) { c.Objective = noWeights{} },
 		"batch size":           func(c *train.Config) { c.Objective = noWeights{}; c.BatchSize = 0 },

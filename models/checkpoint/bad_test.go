@@ -203,6 +203,7 @@ func TestCoverageErrors(t *testing.T) {
 		"no stem":  {drop(key + "conv1.weight"), "conv1.weight, is missing"},
 		"shape":    {func(f *File) { f.find(key + "layer2.0.bn2.bias").Shape = []int{1} }, "encoder.layer2.0.bn2.bias is [1], want [4]"},
 		"surplus":  {func(f *File) { f.find(key+"bn1.bias").clone(f, key+"layer1.0.se.fc.bias") }, "has 1 tensors that ResNet"},
+		"channels": {func(f *File) { f.find(key + "conv1.weight").Shape[1] = 4 }, "takes images of 4 channels, want 1 or 3"},
 		"integers": {func(f *File) { f.find(key + "bn1.bias").DType = "int32" }, "is int32, want floating point"},
 	} {
 		_, err := change(t, file, c.edit)

@@ -96,6 +96,9 @@ func NewPlan(f *File, opt Options) (*Plan, error) {
 	if err := p.cover(encoder); err != nil {
 		return fail(err)
 	}
+	if c := p.Input.Channels; c != 1 && c != 3 {
+		return fail(fmt.Errorf("the encoder takes images of %d channels, want 1 or 3", c))
+	}
 	return p, nil
 }
 

@@ -144,6 +144,13 @@ func (o Options) native() (_ *ortgo.SessionOptions, err error) {
 	return n, nil
 }
 
+// CheckDevice is the error of a device's name that is none: want cpu, the default, or
+// cuda:N. That there is such a device is found when a model is opened.
+func CheckDevice(name string) error {
+	_, err := cudaDevice(name)
+	return err
+}
+
 // cudaDevice returns the CUDA device that a name asks for, -1 for the CPU.
 func cudaDevice(name string) (int, error) {
 	kind, index, numbered := strings.Cut(name, ":")
