@@ -41,7 +41,7 @@ func blockBias(e *editor, relu *onnx.Node, block int64) {
 		return
 	}
 	sum := e.userOf(mask.Outputs[0], "ReduceSum")
-	if sum == nil || !slices.Equal(e.ints(sum.Inputs[1]), []int64{0, 2, 3}) || e.user(sum, "Reshape") == nil {
+	if sum == nil || !sumsChannels(e.ints(sum.Inputs[1]), x) || e.user(sum, "Reshape") == nil {
 		return
 	}
 	dx := e.name("dx")
@@ -58,4 +58,15 @@ func (e *editor) maskedBy(y string) *onnx.Node {
 		return nil
 	}
 	return w
+}
+
+// sumsChannels reports whether these axes leave the channels alone of a tensor of these
+// sizes; axes of size 1 need not be named.
+func sumsChannels(axes []int64, dims [4]int64) bool {
+	for i, d := range dims {
+		if named := slices.Contains(axes, int64(i)); named == (i == 1) && (named || d > 1) {
+			return false
+		}
+	}
+	return len(axes) > 0
 }
