@@ -18,6 +18,8 @@ import (
 // kernelCases are convolutions beside convCases that the kernel alone takes.
 var kernelCases = []convCase{
 	{n: 2, c: 16, h: 5, w: 6, k: 16, kernel: [2]int{3, 3}, conv: op.Conv{Pad: [4]int{1, 1, 1, 1}}},
+	{n: 2, c: 48, h: 3, w: 29, k: 16, kernel: [2]int{3, 3}, conv: op.Conv{Pad: [4]int{1, 1, 1, 1}}},
+	{n: 2, c: 16, h: 1, w: 1, k: 32, kernel: [2]int{3, 3}, conv: op.Conv{Pad: [4]int{1, 1, 1, 1}}},
 	{n: 3, c: 16, h: 4, w: 7, k: 16, kernel: [2]int{3, 3}},
 	{n: 2, c: 32, h: 6, w: 2, k: 16, kernel: [2]int{2, 3}, conv: op.Conv{Stride: [2]int{2, 1}, Pad: [4]int{1, 2, 0, 1}}},
 	{n: 2, c: 16, h: 3, w: 1, k: 48, kernel: [2]int{3, 3}, conv: op.Conv{Pad: [4]int{1, 0, 1, 2}}},
@@ -81,6 +83,23 @@ func TestWeightGradKernelIsUsed(t *testing.T) {
 		}
 		if got := count(m, "ConvWeightGrad"); got != want {
 			t.Errorf("%v: %d weight gradients by the kernel, want %d", c, got, want)
+		}
+	}
+}
+
+func TestNarrowConvIsUsed(t *testing.T) {
+	for _, c := range kernelCases {
+		m := lowered(t, c.function(t), ortpass.BlockedConv(16, 16), ortpass.NarrowConv(16))
+		same := c.kernel == [2]int{3, 3} && c.conv.Stride == [2]int{} && c.conv.Pad == [4]int{1, 1, 1, 1}
+		want := 0 // forward and input gradient
+		if same && c.k == 16 && c.c%16 == 0 {
+			want++
+		}
+		if same && c.c == 16 && c.k%16 == 0 {
+			want++
+		}
+		if got := count(m, "Conv3x3"); got != want {
+			t.Errorf("%v: %d convolutions by the kernel, want %d", c, got, want)
 		}
 	}
 }

@@ -42,5 +42,5 @@ func Apply(m *onnx.Model, passes ...Pass) error {
 // the activations then stay in the blocked layout from layer to layer.
 func WithKernels(block int) []Pass {
 	return []Pass{NormKernel(block), BiasKernel(block), WeightGradKernel(block), DepthwiseKernel(block),
-		BlockedConv(block, block), StridedInputGrad(block), MaxPoolKernel(block), BlockedSum(), Elementwise()}
+		BlockedConv(block, block), NarrowConv(block), StridedInputGrad(block), MaxPoolKernel(block), BlockedSum(), Elementwise()}
 }

@@ -2,6 +2,7 @@
  * Kernels of the training step that ONNX Runtime's own operators do not offer, as
  * custom operators of the domain "sslrt":
  *
+ *   Conv3x3             x, w -> y
  *   ConvWeightGrad      x, dy -> dw
  *   BatchNorm           x, weight, bias -> y, mean, variance
  *   BatchNormAdd        x, weight, bias, residual -> y, mean, variance
@@ -526,6 +527,81 @@ static Status *run_weight_grad(void *kernel, Context *c)
 		}
 	free(g.parts);
 	return s;
+}
+
+/* ---- a convolution of 3x3 taps with stride 1 and padding 1. A task has one row of one block
+ * of channels of one image. A number of x is loaded once for the three results beside each
+ * other that it goes to, so that few channels of results are enough to keep the processor
+ * busy; ONNX Runtime's kernel loads it once for each of four blocks of them. ---- */
+
+typedef struct {
+	int64_t blocks_k, blocks_c, h, w;
+	const float *x, *weight; /* weight: [K/BLOCK, C/BLOCK, 3, 3, BLOCK of C, BLOCK of K] */
+	float *y;
+} Conv3x3;
+
+/* conv_positions computes count results of row i from position j on; at is the task's
+ * image of x, weight its block of K. */
+static inline __attribute__((always_inline)) void conv_positions(const Conv3x3 *g, const float *at, const float *weight,
+	int64_t i, int64_t j, const int count, float *y)
+{
+	static const float zeros[BLOCK];
+	vec acc[BLOCK];
+	_Pragma("GCC unroll 16") for (int p = 0; p < count; p++) acc[p] = all(0);
+	for (int64_t b = 0; b < g->blocks_c; b++)
+		for (int64_t u = 0; u < 3; u++) {
+			if (i + u < 1 || i + u > g->h)
+				continue;
+			const float *row = at + ((b * g->h + i + u - 1) * g->w + j) * BLOCK;
+			const float *left = j > 0 ? row - BLOCK : zeros, *right = j + count < g->w ? row + count * BLOCK : zeros;
+			const float *tap = weight + (b * 9 + u * 3) * BLOCK * BLOCK;
+			for (int c = 0; c < BLOCK; c++, tap += BLOCK) {
+				vec w0 = load(tap), w1 = load(tap + BLOCK * BLOCK), w2 = load(tap + 2 * BLOCK * BLOCK);
+				acc[0] += w0 * all(left[c]);
+				_Pragma("GCC unroll 16") for (int p = 0; p < count; p++) {
+					vec v = all(row[p * BLOCK + c]);
+					if (p > 0)
+						acc[p - 1] += w2 * v;
+					acc[p] += w1 * v;
+					if (p + 1 < count)
+						acc[p + 1] += w0 * v;
+				}
+				acc[count - 1] += w2 * all(right[c]);
+			}
+		}
+	_Pragma("GCC unroll 16") for (int p = 0; p < count; p++) store(y + p * BLOCK, acc[p]);
+}
+
+static void conv_task(void *of, size_t task)
+{
+	const Conv3x3 *g = of;
+	int64_t i = (int64_t)task % g->h, k = (int64_t)task / g->h % g->blocks_k, n = (int64_t)task / g->h / g->blocks_k;
+	const float *x = g->x + n * g->blocks_c * g->h * g->w * BLOCK;
+	const float *weight = g->weight + k * g->blocks_c * 9 * BLOCK * BLOCK;
+	float *y = g->y + (int64_t)task * g->w * BLOCK;
+	int64_t j = 0;
+	for (; j + BLOCK <= g->w; j += BLOCK)
+		conv_positions(g, x, weight, i, j, BLOCK, y + j * BLOCK);
+	for (; j + BLOCK / 2 <= g->w; j += BLOCK / 2)
+		conv_positions(g, x, weight, i, j, BLOCK / 2, y + j * BLOCK);
+	for (; j + BLOCK / 4 <= g->w; j += BLOCK / 4)
+		conv_positions(g, x, weight, i, j, BLOCK / 4, y + j * BLOCK);
+	for (; j < g->w; j++)
+		conv_positions(g, x, weight, i, j, 1, y + j * BLOCK);
+}
+
+static Status *run_conv(void *kernel, Context *c)
+{
+	const Kernel *a = kernel;
+	Tensor x, w, y;
+	if (!input(a->api, c, 0, &x) || !input(a->api, c, 1, &w) || x.rank != 4 || w.rank != 4 || x.dims[1] % BLOCK != 0 ||
+		w.dims[0] % BLOCK != 0 || w.dims[1] != x.dims[1] || w.dims[2] != 3 || w.dims[3] != 3)
+		return failure(a->api, "sslrt Conv3x3: want x: [N, C, H, W] and w: [K, C, 3, 3] in blocks");
+	int64_t dims[4] = {x.dims[0], w.dims[0], x.dims[2], x.dims[3]};
+	if (!output(a->api, c, 0, dims, 4, &y))
+		return failure(a->api, "sslrt Conv3x3: no memory for the result");
+	Conv3x3 g = {.blocks_k = dims[1] / BLOCK, .blocks_c = x.dims[1] / BLOCK, .h = dims[2], .w = dims[3], .x = x.data, .weight = w.data, .y = y.data};
+	return parallel(a->api, c, conv_task, (size_t)(dims[0] * g.blocks_k * g.h), &g);
 }
 
 /* ---- the gradients of a depthwise convolution, whose every channel has a kernel of its
@@ -1187,6 +1263,7 @@ static Status *op_create(const CustomOp *op, Api api, const Info *info, void **k
 	}
 
 static CustomOp ops[] = {
+	OP("Conv3x3", 2, 1, 0, run_conv),
 	OP("ConvWeightGrad", 2, 1, 0, run_weight_grad),
 	OP("BatchNorm", 3, 3, 0, run_batch_norm),
 	OP("BatchNormAdd", 4, 3, 0, run_batch_norm_add),
