@@ -166,8 +166,7 @@ func (s *suite) embedCase(n network, target, weight float64) *benchCase {
 func (s *suite) shareCase(n network, target float64) *benchCase {
 	threads := strconv.Itoa(s.threads)
 	var model, folder string
-	const images = 600
-	flags := []string{"--images", strconv.Itoa(images), "--rounds", "3", "--cold", "0", "--threads", threads, "--workers", threads, "--json"}
+	flags := []string{"--rounds", "2", "--cold", "0", "--threads", threads, "--workers", threads, "--json"}
 	return &benchCase{
 		name: "embed/share", title: "share of the session's own rate that the job reaches: " + n.title, unit: "of the session's rate",
 		rate: true, target: target, weight: 0.3,
