@@ -54,7 +54,14 @@ func blockBias(e *editor, relu *onnx.Node, block int64) {
 // nil if there is none.
 func (e *editor) maskedBy(y string) *onnx.Node {
 	w := e.user(e.userOf(y, "Cast"), "Where")
-	if w == nil || e.from(w.Inputs[0], "Cast") == nil || !slices.Equal(e.shapes[w.Inputs[1]], e.shapes[y]) {
+	if w == nil || !slices.Equal(e.shapes[w.Inputs[1]], e.shapes[y]) {
+		return nil
+	}
+	zero := e.consts[w.Inputs[2]]
+	if zero == nil || zero.Type != onnx.Float {
+		return nil
+	}
+	if v, err := zero.Floats(); err != nil || len(v) != 1 || v[0] != 0 {
 		return nil
 	}
 	return w

@@ -330,6 +330,25 @@ func TestBiasKernel(t *testing.T) {
 	}
 }
 
+// TestBiasKernelLeavesOthers has what looks like the gradient of ReLU but is none: it is 1,
+// not 0, where y is not above 0.
+func TestBiasKernelLeavesOthers(t *testing.T) {
+	b := kernels(t)
+	g := op.NewGraph()
+	x := g.Input("x", op.Float32, op.Batched(2, b, 3, 3))
+	bias := g.Input("bias", op.Float32, op.Dims(b))
+	v := g.Input("v", op.Float32, op.Batched(2, b, 3, 3))
+	y := op.ReLU(op.Add(x, op.Reshape(bias, op.Dims(b, 1, 1))))
+	sums := op.Reshape(op.Sum(op.Where(y, v, g.Scalar(1)), false, 0, 2, 3), op.Dims(b, 1))
+	f := engine.Function{Outputs: []export.Output{{Name: "sums", Node: sums}}}
+	given := inputs(f)
+	want := run(t, engine.Go{}, f, given)["sums"].Float32s()
+	got := run(t, engine.ORT{Passes: []ortpass.Pass{ortpass.BiasKernel(b)}}, f, given)["sums"].Float32s()
+	if worst := relative(got, want); !(worst <= 2e-5) {
+		t.Errorf("the sums differ by %g of the largest", worst)
+	}
+}
+
 // TestMaxPoolKernel includes windows that reach over the edge, overlap and have ties.
 func TestMaxPoolKernel(t *testing.T) {
 	b := kernels(t)
