@@ -78,7 +78,8 @@ func (m ORT) Compile(f Function) (Program, error) {
 	opt.Inputs, opt.Outputs = nil, nil
 	// A planned layout would stand beside the memory of the first run, which is
 	// kept: a third more at the peak, and no faster.
-	opt.NoMemPattern, opt.TightArena = true, true
+	opt.NoMemPattern = true
+	opt.TightArena = m.onCPU()
 	// Threads wait busily for the next of a step's many short nodes, which is worth 5
 	// to 10 % of a small network's step, but not for long: beside workers that decode
 	// and augment, or any other load, they would take away more.
@@ -140,10 +141,15 @@ func PassNames(passes []ortpass.Pass) []string {
 	return names
 }
 
+// onCPU reports whether ONNX Runtime's own kernels for the CPU run all of a model.
+func (m ORT) onCPU() bool {
+	return (m.Options.Device == "" || m.Options.Device == "cpu") && len(m.Options.Providers) == 0
+}
+
 // DefaultPasses returns the passes that pay on this processor, none on other
 // devices. Those that need kernels of ours are among them if the kernels were built.
 func (m ORT) DefaultPasses() []ortpass.Pass {
-	if d := m.Options.Device; d != "" && d != "cpu" || len(m.Options.Providers) > 0 {
+	if !m.onCPU() {
 		return nil
 	}
 	block := blockedChannels()

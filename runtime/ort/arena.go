@@ -38,6 +38,9 @@ func withTightArena(load loadFunc) loadFunc {
 		s, err = load(in, out, o)
 		if gone := ortgo.UnregisterAllocator(where); gone != nil {
 			err = errors.Join(err, fmt.Errorf("arena: %w", gone))
+			if s != nil {
+				err = errors.Join(err, s.Destroy())
+			}
 		}
 		return s, err
 	}

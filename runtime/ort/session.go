@@ -96,7 +96,7 @@ func open(what string, opt Options, ask askFunc, load loadFunc) (*Session, error
 		return nil, fail(err)
 	}
 	defer native.Destroy()
-	if opt.TightArena {
+	if opt.TightArena && !opt.NoArena {
 		load = withTightArena(load)
 	}
 	if s.native, err = load(names(s.inputs), names(s.outputs), native); err != nil {
