@@ -119,14 +119,9 @@ func (f *finetuneFlags) start(ctx context.Context, s streams, g *global, from st
 	if err := f.suit(s, &c, src); err != nil {
 		return err
 	}
-	if err := c.Resolve(src); err != nil {
+	if err := resolveNew(&c, src, s); err != nil {
 		return err
 	}
-	cov, err := c.Initial()
-	if err != nil {
-		return err
-	}
-	fmt.Fprint(s.err, cov.Table())
 	run, err := newRun(f.pretrainOptions.run, c, src)
 	if err != nil {
 		return err

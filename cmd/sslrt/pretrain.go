@@ -213,13 +213,19 @@ func (o *pretrainOptions) settings() (run *finetune.Run, c, given finetune.Confi
 	return run, c, given, err
 }
 
-// begin completes the configuration of a new run, and says what it starts from.
+// begin is resolveNew with the network of the file that --init names, if none was chosen.
 func (o *pretrainOptions) begin(c *finetune.Config, src augment.Source, s streams) error {
 	if c.Init != "" && o.config == "" && c.Imported == nil && !o.choseNetwork() {
 		if err := c.AdoptNetwork(); err != nil {
 			return err
 		}
 	}
+	return resolveNew(c, src, s)
+}
+
+// resolveNew completes the configuration of a new run, and prints what its weights start
+// from.
+func resolveNew(c *finetune.Config, src augment.Source, s streams) error {
 	if err := c.Resolve(src); err != nil {
 		return err
 	}
