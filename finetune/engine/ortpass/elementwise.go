@@ -31,7 +31,10 @@ func Elementwise() Pass {
 			c.nodes = append(c.nodes, n)
 			chains[n] = c
 		}
-		for _, c := range order {
+		// In the order of the nodes they replace: ONNX Runtime computes what a later end
+		// of the graph needs first, and weights updated in the wrong order would keep
+		// alive what all their gradients are made of.
+		for _, c := range slices.Backward(order) {
 			if len(c.nodes) > 1 {
 				c.rewrite(e)
 			}

@@ -263,6 +263,23 @@ func TestElementwiseKeepsBits(t *testing.T) {
 	}
 }
 
+// TestElementwiseKeepsOrder guards the memory of a step, which grows when updates of
+// weights change places.
+func TestElementwiseKeepsOrder(t *testing.T) {
+	g := op.NewGraph()
+	var f engine.Function
+	for i := range 4 {
+		w, d := g.Input(fmt.Sprint("w", i), op.Float32, op.Dims(8)), g.Input(fmt.Sprint("d", i), op.Float32, op.Dims(8))
+		f.Outputs = append(f.Outputs, export.Output{Name: fmt.Sprint("next", i), Node: op.Sub(w, op.Scale(d, .1))})
+	}
+	m := lowered(t, f, ortpass.Elementwise())
+	for i, n := range m.Graph.Nodes {
+		if n.OpType != "Elementwise" || n.Outputs[0] != f.Outputs[i].Name {
+			t.Errorf("node %d is %s %v, want the chain of %s", i, n.OpType, n.Outputs, f.Outputs[i].Name)
+		}
+	}
+}
+
 // TestElementwiseFunctions holds the kernel's e^x and erf to Go's, at the ends of what
 // float32 can hold too.
 func TestElementwiseFunctions(t *testing.T) {
